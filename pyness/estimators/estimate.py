@@ -1,0 +1,45 @@
+"""``Estimate``: a number with its standard error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["Estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over independent walkers and its standard error.
+
+    Attributes:
+        value: the estimate.
+        stderr: one standard error; NaN where fewer than two independent walkers exist.
+    """
+
+    value: float
+    stderr: float
+
+    @classmethod
+    def over_walkers(cls, integrand: torch.Tensor) -> Estimate:
+        """Mean of ``integrand: (walkers, ...)``; snapshots of one walker are averaged first, since they correlate."""
+        per_walker = integrand.double().reshape(integrand.shape[0], -1).mean(-1)
+        n = per_walker.numel()
+        stderr = (per_walker.std() / math.sqrt(n)).item() if n > 1 else math.nan
+        return cls(per_walker.mean().item(), stderr)
+
+    @property
+    def z(self) -> float:
+        """The value in standard errors from zero."""
+        return self.value / self.stderr if self.stderr > 0 else (0.0 if self.value == 0 else math.inf)
+
+    def to_dict(self) -> dict[str, float]:
+        return {"value": self.value, "stderr": self.stderr}
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.stderr) or self.stderr <= 0:
+            return f"{self.value:.5g}"
+        digits = max(0, 1 - math.floor(math.log10(self.stderr)))
+        return f"{self.value:.{digits}f} ± {self.stderr:.{digits}f}"

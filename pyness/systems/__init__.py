@@ -1,0 +1,10 @@
+"""What is simulated: systems, their domains, and the registry of published ones."""
+
+from pyness.systems import double_well, gene_networks, limit_cycle, ornstein_uhlenbeck  # noqa: F401  (they register)
+from pyness.systems.box import Box
+from pyness.systems.diffusion import Diffusion
+from pyness.systems.registry import get, names, parameters, register
+from pyness.systems.system import System
+from pyness.systems.truth import EvaluationGrid, Truth
+
+__all__ = ["Box", "Diffusion", "EvaluationGrid", "System", "Truth", "get", "names", "parameters", "register"]

@@ -1,0 +1,41 @@
+"""Jacobians and divergences of vector fields given as torch functions on ``(..., d)``.
+
+Forward mode: one push-forward per coordinate, batched, so nothing is kept for a backward pass and the field
+may be any composition of torch operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+__all__ = ["divergence", "jacobian", "value_and_divergence"]
+
+Field = Callable[[torch.Tensor], torch.Tensor]
+
+
+def jacobian(field: Field, x: torch.Tensor) -> torch.Tensor:
+    """``J[..., i, j] = d field_i / d x_j`` at ``x: (..., d)``; ``field`` maps ``(..., d)`` to ``(..., m)``."""
+    columns = [_push(field, x, axis)[1] for axis in range(x.shape[-1])]
+    return torch.stack(columns, dim=-1)
+
+
+def divergence(field: Field, x: torch.Tensor) -> torch.Tensor:
+    """``sum_i d field_i / d x_i`` at ``x: (..., d)``, shape ``(...,)``."""
+    return value_and_divergence(field, x)[1]
+
+
+def value_and_divergence(field: Field, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The field ``(..., d)`` and its divergence ``(...,)`` at ``x: (..., d)``."""
+    value, total = None, 0.0
+    for axis in range(x.shape[-1]):
+        value, tangent = _push(field, x, axis)
+        total = total + tangent[..., axis]
+    return value, total
+
+
+def _push(field: Field, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    direction = torch.zeros_like(x)
+    direction[..., axis] = 1.0
+    return torch.func.jvp(field, (x,), (direction,))

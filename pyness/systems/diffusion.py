@@ -1,0 +1,170 @@
+"""The diffusion ``D = sigma sigma^T / 2`` of ``dX = F dt + sqrt(2 D) dW``, in the one form the rest of the code uses.
+
+Whatever the user gave (a number, a diagonal, a constant matrix, a function of the state), the estimators and the
+losses ask the same few questions: ``D u``, ``D^{-1} u``, ``div D``, ``sqrt(2 D)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from pyness.errors import SystemDefinitionError
+from pyness.systems.derivatives import jacobian
+
+__all__ = ["Diffusion"]
+
+
+class Diffusion:
+    """``D`` as ``"scalar"``, ``"diagonal"`` or ``"matrix"``, constant or a function of the state.
+
+    Args:
+        spec: a float, a ``(d,)`` sequence (the diagonal), a constant ``(d, d)`` matrix, or a function of
+            ``x: (..., d)`` that returns ``(..., d)`` (the diagonal) or ``(..., d, d)``.
+        dim: the dimension ``d``.
+
+    Attributes:
+        kind: ``"scalar" | "diagonal" | "matrix"``.
+        constant: whether ``D`` is the same everywhere (additive noise).
+        value: the constant as a float64 tensor of shape ``()``, ``(d,)`` or ``(d, d)``; None for a function.
+
+    Raises:
+        SystemDefinitionError: wrong shape, non-finite, negative, zero throughout or non-symmetric values.
+    """
+
+    def __init__(self, spec: float | Sequence[float] | torch.Tensor | Callable, dim: int) -> None:
+        self.dim = dim
+        self.function = spec if callable(spec) and not isinstance(spec, torch.Tensor) else None
+        self.constant = self.function is None
+        self.value = None
+        if self.constant:
+            self._set_constant(spec)
+        else:
+            # which of the two shapes a function returns is read once, at the origin of the batch
+            self.kind = None
+
+    def _set_constant(self, spec) -> None:
+        try:
+            value = torch.as_tensor(spec, dtype=torch.float64).detach().clone()
+        except (TypeError, ValueError, RuntimeError):
+            raise SystemDefinitionError(
+                f"diffusion {spec!r} is not numbers", "give a float, a (d,) sequence, a (d, d) matrix or a function"
+            ) from None
+        shapes = {(): "scalar", (self.dim,): "diagonal", (self.dim, self.dim): "matrix"}
+        if tuple(value.shape) not in shapes:
+            raise SystemDefinitionError(
+                f"diffusion has shape {tuple(value.shape)} in dimension {self.dim}",
+                f"give a float, ({self.dim},) or ({self.dim}, {self.dim})",
+            )
+        self.kind = shapes[tuple(value.shape)]
+        self._refuse_bad(value, where="")
+        if not bool(torch.any(value != 0)):
+            raise SystemDefinitionError("diffusion is zero", "a stochastic system needs noise in some direction")
+        self.value = value
+
+    def _refuse_bad(self, value: torch.Tensor, where: str) -> None:
+        if not bool(torch.isfinite(value).all()):
+            raise SystemDefinitionError(f"diffusion is not finite{where}", "give finite values in the whole box")
+        if self.kind != "matrix":
+            if bool((value < 0).any()):
+                raise SystemDefinitionError(
+                    f"diffusion is negative ({value.min().item():.4g}){where}", "give D >= 0 (sigma sigma^T / 2)"
+                )
+            return
+        scale = value.abs().amax().clamp_min(1e-300)
+        if bool(((value - value.mT).abs().amax() / scale) > 1e-5):
+            raise SystemDefinitionError(f"diffusion matrix is not symmetric{where}", "give sigma sigma^T / 2")
+        lowest = torch.linalg.eigvalsh(value.double()).min().item()
+        if lowest < -1e-6 * scale.item():
+            raise SystemDefinitionError(
+                f"diffusion matrix has eigenvalue {lowest:.4g}{where}", "give a positive semi-definite matrix"
+            )
+
+    def check(self, x: torch.Tensor) -> None:
+        """Validate a state-dependent diffusion at points ``x: (n, d)``; called by ``System``.
+
+        Raises:
+            SystemDefinitionError: with the first point at which something is wrong.
+        """
+        if self.constant:
+            return
+        out = self.function(x)
+        n = x.shape[0]
+        shapes = {(n, self.dim): "diagonal", (n, self.dim, self.dim): "matrix"}
+        shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        if shape not in shapes:
+            raise SystemDefinitionError(
+                f"diffusion(x) returned {shape} for x of shape {tuple(x.shape)}",
+                "return (..., d) for a diagonal or (..., d, d) for a matrix",
+            )
+        self.kind = shapes[shape]
+        for point, value in zip(x, out, strict=True):
+            self._refuse_bad(value, where=f" at x = {[round(v, 4) for v in point.tolist()]}")
+
+    @property
+    def additive(self) -> bool:
+        """Whether the noise does not depend on the state."""
+        return self.constant
+
+    @property
+    def invertible(self) -> bool:
+        """Whether a constant ``D`` has full rank (a function is asked point by point when inverted)."""
+        if not self.constant:
+            return True
+        if self.kind == "matrix":
+            return bool(torch.linalg.eigvalsh(self.value).min() > 0)
+        return bool((self.value > 0).all())
+
+    @property
+    def scalar(self) -> float | None:
+        """The number ``D`` where it is one (a constant diagonal of equal entries included), else None."""
+        if not self.constant or self.kind == "matrix":
+            return None
+        entries = self.value.reshape(-1)
+        return entries[0].item() if bool((entries == entries[0]).all()) else None
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """``D`` at ``x: (..., d)``: shape ``()``, ``(d,)``, ``(d, d)`` if constant, else ``(..., d[, d])``."""
+        return self.value.to(x) if self.constant else self.function(x)
+
+    def apply(self, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        """``D(x) u`` for ``u: (..., d)``."""
+        D = self(x)
+        return (D @ u.unsqueeze(-1)).squeeze(-1) if self.kind == "matrix" else D * u
+
+    def solve(self, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        """``D(x)^{-1} u`` for ``u: (..., d)``.
+
+        Raises:
+            SystemDefinitionError: a constant ``D`` without full rank.
+        """
+        if not self.invertible:
+            raise SystemDefinitionError(
+                "the diffusion has directions without noise", "quantities in the D^{-1} norm do not exist there"
+            )
+        D = self(x)
+        return torch.linalg.solve(D, u.unsqueeze(-1)).squeeze(-1) if self.kind == "matrix" else u / D
+
+    def divergence(self, x: torch.Tensor) -> torch.Tensor:
+        """``(div D)_i = sum_j d_j D_ij`` at ``x: (..., d)``, shape ``(..., d)``; zero for a constant."""
+        if self.constant:
+            return torch.zeros_like(x)
+        if self.kind == "diagonal":
+            return torch.diagonal(jacobian(self.function, x), dim1=-2, dim2=-1)
+        columns = jacobian(lambda y: self.function(y).flatten(-2), x)
+        columns = columns.unflatten(-2, (self.dim, self.dim))
+        return torch.diagonal(columns, dim1=-2, dim2=-1).sum(-1)
+
+    def noise_factor(self, x: torch.Tensor) -> torch.Tensor:
+        """``sqrt(2 D)``: entrywise for scalar and diagonal, the Cholesky factor of ``2 D`` for a matrix."""
+        D = self(x)
+        if self.kind != "matrix":
+            return torch.sqrt(2 * D)
+        if self.constant and not self.invertible:
+            values, vectors = torch.linalg.eigh(2 * D)
+            return vectors * values.clamp_min(0).sqrt()
+        return torch.linalg.cholesky(2 * D)
+
+    def to_dict(self) -> dict:
+        return {"kind": self.kind, "value": self.value.tolist() if self.constant else "function of the state"}

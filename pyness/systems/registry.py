@@ -1,0 +1,88 @@
+"""The systems that have names: ``get``, ``names``, ``parameters`` and the decorator that adds one."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pyness.errors import InputError, UnknownNameError
+from pyness.systems.system import System
+
+__all__ = ["get", "names", "parameters", "register"]
+
+_FACTORIES: dict[str, Callable[..., System]] = {}
+
+
+def register(name: str) -> Callable[[Callable[..., System]], Callable[..., System]]:
+    """Enter a factory under ``name``. Its annotated keyword parameters become the system's parameters."""
+
+    def enter(factory: Callable[..., System]) -> Callable[..., System]:
+        _FACTORIES[name] = factory
+        return factory
+
+    return enter
+
+
+def names() -> list[str]:
+    """All registered names, sorted."""
+    return sorted(_FACTORIES)
+
+
+def parameters(name: str) -> dict[str, Any]:
+    """The parameters of a registered system with their default values.
+
+    Raises:
+        UnknownNameError: no such system.
+    """
+    return {key: p.default for key, p in inspect.signature(_factory(name)).parameters.items()}
+
+
+def get(name: str, /, **overrides: Any) -> System:
+    """The registered system ``name``; keyword parameters override the published ones.
+
+    Example:
+        >>> get("double-well", D=0.05).diffusion.scalar
+        0.05
+
+    Raises:
+        UnknownNameError: no such system or parameter (the nearest names are offered).
+        InputError: a parameter of the wrong type.
+    """
+    factory = _factory(name)
+    hints = typing.get_type_hints(factory)
+    known = inspect.signature(factory).parameters
+    for key in overrides:
+        if key not in known:
+            raise UnknownNameError.of(f"parameter of system {name!r}:", key, known)
+    converted = {key: _convert(name, key, value, hints.get(key, Any)) for key, value in overrides.items()}
+    return factory(**converted)
+
+
+def _factory(name: str) -> Callable[..., System]:
+    if name not in _FACTORIES:
+        raise UnknownNameError.of("system", name, _FACTORIES)
+    return _FACTORIES[name]
+
+
+def _convert(system: str, key: str, value: Any, hint: Any) -> Any:
+    wrong = InputError(
+        f"parameter {key} of system {system!r} is {value!r}",
+        f"give {'a finite number' if hint is float else 'a whole number' if hint is int else f'{hint}'}",
+    )
+    if hint is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or abs(value) == float("inf"):
+            raise wrong
+        return float(value)
+    if hint is int:
+        if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
+            raise wrong
+        return int(value)
+    if hint is str and not isinstance(value, str):
+        raise wrong
+    if isinstance(value, str) and hint not in (str, Any):
+        raise wrong
+    if hint not in (str, Any, float, int) and not isinstance(value, (Sequence, type(None))) and not hasattr(value, "shape"):
+        raise wrong
+    return value

@@ -1,0 +1,24 @@
+"""Shared fixtures: single precision default guarded, global torch state untouched, Julia and GPU tests skipped with a reason."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _torch_state_is_untouched():
+    """A test (or the code under it) that changes torch's global state or draws from its global generator fails."""
+    before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
+    generator = torch.get_rng_state()
+    yield
+    after = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
+    assert before == after, f"global torch state changed from {before} to {after}"
+    assert torch.equal(generator, torch.get_rng_state()), "the global torch generator was used; pass one"
+
+
+def pytest_collection_modifyitems(config, items):
+    gpu = torch.cuda.is_available()
+    for item in items:
+        if "gpu" in item.keywords and not gpu:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
