@@ -46,8 +46,8 @@ class Box:
         for axis, (a, b) in enumerate(zip(low, high, strict=True)):
             if not (math.isfinite(a) and math.isfinite(b) and a < b):
                 raise SystemDefinitionError(
-                    f"box side {axis} is [{a}, {b}]", "give finite corners with low < high (an open side still "
-                    "needs them: walkers start there)"
+                    f"box side {axis} is [{a}, {b}]",
+                    "give finite corners with low < high (an open side still needs them: walkers start there)",
                 )
         kinds = (boundary,) * len(low) if isinstance(boundary, str) else tuple(boundary)
         if len(kinds) != len(low):

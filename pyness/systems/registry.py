@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,7 +73,12 @@ def _convert(system: str, key: str, value: Any, hint: Any) -> Any:
         f"give {'a finite number' if hint is float else 'a whole number' if hint is int else f'{hint}'}",
     )
     if hint is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or abs(value) == float("inf"):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or value != value
+            or abs(value) == float("inf")
+        ):
             raise wrong
         return float(value)
     if hint is int:
@@ -83,6 +89,7 @@ def _convert(system: str, key: str, value: Any, hint: Any) -> Any:
         raise wrong
     if isinstance(value, str) and hint not in (str, Any):
         raise wrong
-    if hint not in (str, Any, float, int) and not isinstance(value, (Sequence, type(None))) and not hasattr(value, "shape"):
+    structured = isinstance(value, (Sequence, type(None))) or hasattr(value, "shape")
+    if hint not in (str, Any, float, int) and not structured and not isinstance(value, (int, float)):
         raise wrong
     return value

@@ -68,7 +68,9 @@ class System:
         self.dim = dim
         self.domain = domain if domain is not None else Box([-1.0] * dim, [1.0] * dim, "open")
         if not isinstance(self.domain, Box) or self.domain.dim != dim:
-            raise SystemDefinitionError(f"domain {self.domain!r} in dimension {dim}", f"give a Box of {dim} coordinates")
+            raise SystemDefinitionError(
+                f"domain {self.domain!r} in dimension {dim}", f"give a Box of {dim} coordinates"
+            )
         self.variables = self._names(variables)
         self._drift = drift
         self.diffusion = Diffusion(diffusion, dim)
@@ -87,9 +89,7 @@ class System:
             return tuple(f"x{i + 1}" for i in range(self.dim))
         names = tuple(str(v) for v in variables)
         if len(names) != self.dim or len(set(names)) != self.dim:
-            raise SystemDefinitionError(
-                f"variables {names} in dimension {self.dim}", f"give {self.dim} distinct names"
-            )
+            raise SystemDefinitionError(f"variables {names} in dimension {self.dim}", f"give {self.dim} distinct names")
         return names
 
     def _validate(self) -> None:
