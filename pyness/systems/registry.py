@@ -73,12 +73,7 @@ def _convert(system: str, key: str, value: Any, hint: Any) -> Any:
         f"give {'a finite number' if hint is float else 'a whole number' if hint is int else f'{hint}'}",
     )
     if hint is float:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or value != value
-            or abs(value) == float("inf")
-        ):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise wrong
         return float(value)
     if hint is int:
