@@ -1,0 +1,75 @@
+"""Julia inside this process, through juliacall: for GPU tensors and for algorithm objects made by diffeqpy."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pyness.errors import JuliaError
+from pyness.sampling.engines.julia.session import ELEMENTS, Code, Session, literal, literal_dims
+from pyness.sampling.engines.julia.worker import BRIDGE
+
+__all__ = ["EmbeddedSession"]
+
+
+class EmbeddedSession(Session):
+    """The Julia of this process: started here, or the one that juliacall (diffeqpy) has started before."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self._thread = threading.current_thread()
+        self._main = self._start()
+        self._main.seval(f"Base.include(Main, {literal(str(BRIDGE))})")
+        self._main.seval("PyNESSBridge.BLAS.set_num_threads(1)")
+        about = self._evaluate("PyNESSBridge.about()")
+        self.julia, self.threads = about["julia"], about["threads"]
+
+    def _start(self) -> Any:
+        if "juliacall" not in sys.modules:
+            os.environ.update(
+                PYTHON_JULIACALL_EXE=self.installation.exe, PYTHON_JULIACALL_PROJECT=self.installation.project
+            )
+            os.environ.setdefault("PYTHON_JULIACALL_THREADS", str(self.threads))
+            # Julia's garbage collector stops its threads with a signal
+            os.environ.setdefault("PYTHON_JULIACALL_HANDLE_SIGNALS", "yes" if self.threads > 1 else "no")
+            if self.installation.depot:
+                os.environ.setdefault("JULIA_DEPOT_PATH", self.installation.depot)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="torch was imported before juliacall")
+                import juliacall
+        except Exception as error:
+            raise JuliaError(
+                f"juliacall did not start Julia: {str(error).strip().partition(chr(10))[0][:200]}",
+                "see `pyness doctor`",
+            ) from error
+        return juliacall.Main
+
+    @property
+    def usable(self) -> bool:
+        return os.getpid() == self._owner
+
+    def hold(self, native: Any) -> Code:
+        """The expression by which ``call`` passes an object of Julia's own, as diffeqpy makes them."""
+        return Code(f"PyNESSBridge.HELD[{self._main.PyNESSBridge.hold(native)}]")
+
+    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty(tuple(shape), dtype=dtype)
+
+    def close(self) -> None:
+        """Nothing: Julia ends with the process."""
+
+    def _request(self, source: str) -> str:
+        if threading.current_thread() is not self._thread:
+            raise JuliaError("Julia was called from another thread", "call it from the thread that started it")
+        return str(self._main.PyNESSBridge.answer(source))
+
+    def _array(self, tensor: torch.Tensor) -> str:
+        where = f"UInt({tensor.data_ptr()}), {ELEMENTS[tensor.dtype]}, {literal_dims(tensor)}"
+        return f"PyNESS.on_device({where})" if tensor.is_cuda else f"PyNESSBridge.at({where})"
