@@ -69,5 +69,7 @@ if "--version" in sys.argv:
 elif MOOD == "dies at once":
     print("ERROR: could not load sysimage", file=sys.stderr)
     sys.exit(3)
+elif "JULIA_DEPOT_PATH" in sys.argv[-1]:
+    print(os.environ.get("JULIA_DEPOT_PATH", ""))
 elif "-e" in sys.argv:
     serve(re.search(r'serve\("([^"]*)"\)', sys.argv[-1])[1])
