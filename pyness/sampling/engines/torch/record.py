@@ -1,0 +1,58 @@
+"""What both loops keep of a block while it runs: folds, failures, counts."""
+
+from __future__ import annotations
+
+import torch
+
+from pyness.sampling.engines import Block, BlockResult
+from pyness.sampling.engines.torch.domain import Domain
+from pyness.sampling.stats import Failure, Stats
+from pyness.sampling.walls import Walls
+
+__all__ = ["Ledger", "padded_start"]
+
+
+def padded_start(block: Block, rows: int) -> torch.Tensor:
+    """``(rows, d)``: the start states, repeated to fill the block."""
+    return block.start[torch.arange(rows, device=block.start.device) % block.size].clone()
+
+
+class Ledger:
+    """Collects the folds and failures of one block; padding rows are dropped when it is closed."""
+
+    def __init__(self, block: Block, domain: Domain, elapsed: float) -> None:
+        self._block = block
+        self._domain = domain
+        self._parts = [Walls.none(block.start.shape[1], elapsed, block.start.dtype, block.start.device)]
+        self._elapsed = elapsed
+        self.failures: list[Failure] = []
+
+    def fold(self, y: torch.Tensor, row: torch.Tensor) -> None:
+        """Enter the folds of the unfolded points ``y: (n, d)`` of rows ``row: (n,)``."""
+        folds = self._domain.folds(y, row)
+        if folds.row.numel():
+            self._parts.append(Walls(folds.row, folds.face, folds.position, folds.displacement, self._elapsed))
+
+    def fail(self, row: int, time: float, state: torch.Tensor, reason: str) -> None:
+        """Enter a walker that blew up (padding rows leave no trace)."""
+        if row < self._block.size:
+            self.failures.append(Failure(row, time, tuple(state.double().tolist()), reason))
+
+    def close(self, stats: Stats) -> BlockResult:
+        """The result, with the folds of padding and of failed walkers left out."""
+        walls = Walls.join(self._parts)
+        dropped = torch.zeros(int(walls.walker.max()) + 1 if len(walls) else 0, dtype=torch.bool)
+        dropped[self._block.size :] = True
+        for failure in self.failures:
+            dropped[failure.walker : failure.walker + 1] = True
+        keep = ~dropped.to(walls.walker.device)[walls.walker]
+        walls = Walls(
+            walls.walker[keep], walls.face[keep], walls.position[keep], walls.displacement[keep], self._elapsed
+        )
+        # one order whatever the order of discovery: by walker, and in time for each
+        order = torch.argsort(walls.walker, stable=True)
+        walls = Walls(
+            walls.walker[order], walls.face[order], walls.position[order], walls.displacement[order], self._elapsed
+        )
+        stats.wall_hits = len(walls)
+        return BlockResult(self._block.index, walls, stats, self.failures)

@@ -1,0 +1,424 @@
+"""``sample``: from a system to samples of its steady state."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import platform
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import pyness
+from pyness import solvers
+from pyness.errors import InputError, InterruptedRun, SamplingError, SolverError, StoreError, UnknownNameError
+from pyness.sampling.engines import Block, BlockResult, Engine, Job
+from pyness.sampling.plan import Plan
+from pyness.sampling.samples import Samples, assemble
+from pyness.sampling.scale import tolerance
+from pyness.sampling.stats import Stats
+from pyness.sampling.store import Store
+from pyness.sampling.walls import Walls
+from pyness.solvers import Solver
+from pyness.systems import System
+
+__all__ = ["ENGINES", "sample"]
+
+ENGINES = ("auto", "torch", "julia")
+log = logging.getLogger("pyness")
+
+# keywords that steer the steps: a recommended one goes with the recommended algorithm only
+_STEPPING = ("dt", "rtol", "atol", "burn_in_dt")
+_DEFAULTS: Mapping[str, Any] = {"walkers": 10_000, "snapshots": 20}
+# rows of a block: enough to fill the vector units, few enough that two cores share a small run
+_BLOCK = 4096
+_ALIGNMENT = 64
+
+
+def sample(
+    system: System,
+    solver: Any = None,
+    engine: str = "auto",
+    *,
+    walkers: int | None = None,
+    burn_in: float | None = None,
+    snapshots: int | None = None,
+    spacing: float | None = None,
+    dt: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    burn_in_dt: float | None = None,
+    start: str | torch.Tensor | Samples = "uniform",
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "cpu",
+    chunk: int | None = None,
+    max_failed: float = 1e-3,
+    store: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Samples:
+    """Draw samples of the steady state: independent walkers, burnt in, then photographed at equal intervals.
+
+    What is not given comes from ``system.plan`` and ``system.solver``. The same seed gives the same bits on one
+    machine and version, whatever the chunk, the number of threads and the interruptions.
+
+    Args:
+        system: what to sample.
+        solver: ``"NAME"`` or ``"NAME:option=value,..."`` (``pyness solvers``); the system's own if not given.
+        engine: ``"torch"``, ``"julia"``, or ``"auto"``: Julia where it is ready, else torch.
+        walkers, burn_in, snapshots, spacing: see ``Plan``; times in the system's unit.
+        dt, rtol, atol, burn_in_dt: step or tolerances, see ``Plan``; the same as options of the solver.
+        start: ``"uniform"`` over the box, a tensor ``(walkers, d)``, or samples, whose last snapshots are taken (again
+            from the first where there are fewer).
+        seed: whole number, not negative.
+        dtype, device: of the states, ``"float32"`` or ``"float64"``; any torch device.
+        chunk: walkers under way at a time, which bounds the memory used beside the result.
+        max_failed: fraction of walkers that may blow up; they are left out of the states, counted and listed.
+        store: path of a zarr store that is appended while the run goes on.
+        resume: continue the run in ``store`` where it stands (an absent one is begun, a finished one returned).
+        overwrite: replace what is in ``store``.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        InputError, SolverError, UnknownNameError: a value or a combination that makes no sense.
+        StoreError: the store exists, is foreign or damaged, or cannot be written.
+        SamplingError: more than ``max_failed`` of the walkers blew up (the rest is in its ``samples``).
+        InterruptedRun: Ctrl-C; with a store, what was done is in it and ``resume=True`` goes on.
+
+    Example:
+        >>> samples = pyness.sample(pyness.systems.get("double-well"), walkers=1000)
+        >>> samples.states.shape
+        torch.Size([1000, 20, 2])
+    """
+    if not isinstance(system, System):
+        raise InputError(f"system is {system!r}", "give a System, for example pyness.systems.get('double-well')")
+    given = {
+        "walkers": walkers, "burn_in": burn_in, "snapshots": snapshots, "spacing": spacing,
+        "dt": dt, "rtol": rtol, "atol": atol, "burn_in_dt": burn_in_dt,
+    }  # fmt: skip
+    rest = {"seed": seed, "dtype": dtype, "device": device, "max_failed": max_failed}
+    chosen, plan = _resolve(system, solver, given, rest)
+    factory = _engine(engine, chosen, system, plan)
+    run = _Run(system, chosen, plan, factory, start, chunk)
+    return run.execute(store, resume, overwrite, progress)
+
+
+def _resolve(system: System, spec: Any, given: Mapping[str, Any], rest: Mapping[str, Any]) -> tuple[Solver, Plan]:
+    """Solver and plan, from what was given, the system's recommendation and the defaults, in this order."""
+    recommended = solvers.parse(system.solver) if system.solver else None
+    if spec is None and recommended is None:
+        spec = "SOSRA" if system.diffusion.additive else "EM"
+    solver = recommended if spec is None else solvers.parse(spec)
+    values = {**_DEFAULTS, **system.plan}
+    if recommended is None or recommended.algorithm is not solver.algorithm:
+        values = {key: value for key, value in values.items() if key not in _STEPPING}
+    asked = {key: value for key, value in given.items() if value is not None}
+    for name in ("dt", "rtol", "atol"):
+        if name in asked:
+            _refuse_conflict(solver, name, asked[name])
+            solver = solver.with_options(**{name: asked.pop(name)})
+        if name in solver.options:
+            values[name] = solver.options[name]
+        elif name in values:
+            solver = solver.with_options(**{name: values[name]})
+    values.update(asked)
+    for name in ("burn_in", "spacing"):
+        if values.get(name) is None:
+            raise InputError(
+                f"{name} is not given and system {system.name!r} recommends none",
+                f"give {name}= in the system's time unit",
+            )
+    if solver.adaptive:
+        if asked.get("burn_in_dt") is not None:
+            raise SolverError(
+                f"burn_in_dt is {asked['burn_in_dt']!r} and {solver.name} chooses its own steps",
+                "leave it out, or fix the step with adaptive=false,dt=...",
+            )
+        values["burn_in_dt"] = None
+        values["rtol"] = solver["rtol"] if "atol" not in solver.options or "rtol" in solver.options else 0.0
+        values["atol"] = solver.options.get("atol", 0.0)
+    elif values.get("burn_in_dt") is not None and values.get("dt") is not None and "burn_in_dt" not in asked:
+        values["burn_in_dt"] = max(values["burn_in_dt"], values["dt"])
+    return solver, Plan(**values, **rest)
+
+
+def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
+    if name in ("rtol", "atol") and solver.algorithm.adaptive and not solver.adaptive:
+        raise SolverError(
+            f"{name} is {value!r} and solver {solver.label!r} has a fixed step",
+            f"give solver='{solver.name}:{name}={value}' for an adaptive one",
+        )
+
+
+def _engine(name: Any, solver: Solver, system: System, plan: Plan) -> type[Engine]:
+    """The engine's class; says in one line which one ``auto`` took."""
+    if name not in ENGINES:
+        raise UnknownNameError.of("engine", str(name), ENGINES)
+    if solver.engine is not None:
+        if name not in ("auto", solver.engine.removesuffix("-gpu")):
+            raise SolverError(f"solver {solver.label!r} on engine {name!r}", f"say engine={solver.engine!r}")
+        name = solver.engine.removesuffix("-gpu")
+    if name == "auto":
+        name = _automatic(solver, system, plan)
+    kind = "julia-gpu" if name == "julia" and not plan.device.startswith("cpu") else name
+    solvers.check(solver, system, kind, dt=plan.dt)
+    if name == "julia":
+        from pyness.sampling.engines.julia import JuliaEngine
+
+        return JuliaEngine
+    from pyness.sampling.engines.torch import TorchEngine
+
+    return TorchEngine
+
+
+def _automatic(solver: Solver, system: System, plan: Plan) -> str:
+    has_torch = "torch" in solver.algorithm.engines
+    if _julia_ready():
+        _say(f"engine: julia ({solver.name}); engine='torch' takes the embedded one" if has_torch else "engine: julia")
+        return "julia"
+    if has_torch:
+        _say("engine: torch (embedded); `pyness julia setup` gets Julia, then engine='julia'")
+    return "torch"
+
+
+def _julia_ready() -> bool:
+    try:
+        from pyness.sampling.engines.julia import ready
+    except ImportError:
+        return False
+    return ready()
+
+
+def _say(line: str) -> None:
+    log.info(line)
+
+
+class _Run:
+    """One call of ``sample``: the walkers in blocks, an engine, and maybe a store."""
+
+    def __init__(
+        self, system: System, solver: Solver, plan: Plan, factory: type[Engine], start: Any, chunk: int | None
+    ) -> None:
+        self.system, self.solver, self.plan, self.factory = system, solver, plan, factory
+        if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+            raise InputError(f"chunk is {chunk!r}", "give a number of walkers of at least 1")
+        self.chunk = chunk
+        self.rows = _block_rows(plan.walkers)
+        self.total = -(-plan.walkers // self.rows)
+        self.start = _given_start(system, plan, start)
+
+    def execute(self, path: str | Path | None, resume: bool, overwrite: bool, progress: bool) -> Samples:
+        if path is None and (resume or overwrite):
+            raise InputError("resume or overwrite without a store", "give store=PATH")
+        if resume and overwrite:
+            raise InputError("both resume and overwrite", "give one of them")
+        adaptive = self.solver.adaptive
+        limits = tolerance(self.system, self.plan.rtol or 0.0, self.plan.atol or 0.0) if adaptive else None
+        engine = self.factory(Job(self.system, self.solver, self.plan, limits, self.rows))
+        try:
+            attributes = self._attributes(engine)
+            store = self._open(path, attributes, resume, overwrite)
+            states, parts = self._result(engine, store, attributes)
+            self._fill(engine, store, attributes, states, parts, progress)
+        finally:
+            engine.close()
+        return self._finish(states, parts, attributes)
+
+    def _attributes(self, engine: Engine) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "system": self.system.to_dict(),
+            "solver": self.solver.label,
+            "options": dict(self.solver.options),
+            "engine": {"name": engine.name, **engine.describe()},
+            "plan": plan.to_dict(),
+            "start": "uniform" if self.start is None else _digest(self.start),
+            "versions": {"pyness": pyness.__version__, "torch": torch.__version__, "python": platform.python_version()},
+            "block": {"rows": self.rows, "total": self.total},
+            "times": plan.times,
+            "elapsed": plan.elapsed,
+            "progress": {"blocks": 0, "folds": 0, "counts": None, "failures": [], "seconds": 0.0},
+        }
+
+    def _open(self, path: str | Path | None, attributes: dict[str, Any], resume: bool, overwrite: bool) -> Store | None:
+        if path is None:
+            return None
+        if resume and Path(path).exists():
+            store = Store.reopen(path)
+            self._refuse_other_run(store, attributes)
+            attributes["progress"] = store.attributes["progress"]
+            return store
+        if overwrite:
+            Store.discard(path)
+        return Store.create(path, attributes, (self.plan.walkers, self.plan.snapshots, self.system.dim), self.rows)
+
+    def _refuse_other_run(self, store: Store, attributes: Mapping[str, Any]) -> None:
+        there = store.attributes
+        for key in ("system", "options", "engine", "plan", "start", "versions"):
+            mine, theirs = _plain(attributes[key]), there.get(key)
+            if mine != theirs:
+                what = key
+                if isinstance(mine, dict) and isinstance(theirs, dict):
+                    names = [name for name in mine if mine[name] != theirs.get(name)]
+                    what = ", ".join(
+                        f"{key}.{name} ({theirs.get(name)!r} there, {mine[name]!r} here)" for name in names
+                    )
+                raise StoreError(
+                    f"{store.path} is another run: it differs in {what or key}", "give its settings, or another path"
+                )
+
+    def _result(
+        self, engine: Engine, store: Store | None, attributes: dict[str, Any]
+    ) -> tuple[torch.Tensor, list[Walls]]:
+        """The whole result, once, with what the store already has."""
+        plan = self.plan
+        states = engine.empty((plan.walkers, plan.snapshots, self.system.dim)).fill_(torch.nan)
+        parts = [Walls.none(self.system.dim, plan.elapsed, plan.torch_dtype, plan.device)]
+        done = min(plan.walkers, attributes["progress"]["blocks"] * self.rows)
+        if store is not None and done:
+            there, walls = store.read_blocks(done)
+            states[:done] = there
+            parts.append(walls.to(plan.device))
+        return states, parts
+
+    def _blocks(self, states: torch.Tensor, begin: int) -> Iterator[Block]:
+        for index in range(begin, self.total):
+            first = index * self.rows
+            out = states[first : first + self.rows]
+            draws, noise = np.random.SeedSequence(self.plan.seed, spawn_key=(index,)).generate_state(2, np.uint64)
+            yield Block(index, first, int(noise >> 1), self._start_of(first, out.shape[0], int(draws >> 1)), out)
+
+    def _start_of(self, first: int, size: int, seed: int) -> torch.Tensor:
+        plan = self.plan
+        if self.start is None:
+            generator = torch.Generator().manual_seed(seed)
+            states = self.system.domain.uniform(size, generator, dtype=plan.torch_dtype)
+        else:
+            states = self.start[torch.arange(first, first + size) % self.start.shape[0]]
+        return states.to(dtype=plan.torch_dtype, device=plan.device)
+
+    def _fill(
+        self,
+        engine: Engine,
+        store: Store | None,
+        attributes: dict[str, Any],
+        states: torch.Tensor,
+        parts: list[Walls],
+        progress: bool,
+    ) -> None:
+        begin = attributes["progress"]["blocks"]
+        at_a_time = engine.chunk() if self.chunk is None else max(1, self.chunk // self.rows)
+        stop = threading.Event()
+        blocks = list(self._blocks(states, begin))
+        spent, clock = attributes["progress"]["seconds"], time.perf_counter()
+        bar = tqdm(
+            total=self.total, initial=begin, desc=f"sampling {self.system.name}", unit="block", disable=not progress,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+        )  # fmt: skip
+        try:
+            with bar:
+                for i in range(0, len(blocks), at_a_time):
+                    for result in engine.run(blocks[i : i + at_a_time], bar.update, stop):
+                        self._enter(result, store, attributes, states, parts, spent + time.perf_counter() - clock)
+                    if len(attributes["progress"]["failures"]) > self.plan.max_failed * self.plan.walkers:
+                        return
+        except InterruptedRun:
+            raise
+        except KeyboardInterrupt as interrupt:
+            done = attributes["progress"]["blocks"]
+            where = f"{store.path} has {done} of {self.total} blocks" if store else "nothing is kept without a store"
+            raise InterruptedRun(
+                f"interrupted: {where}",
+                "run it again with resume=True" if store else "give store=PATH to keep what is done",
+            ) from interrupt
+
+    def _enter(
+        self,
+        result: BlockResult,
+        store: Store | None,
+        attributes: dict[str, Any],
+        states: torch.Tensor,
+        parts: list[Walls],
+        seconds: float,
+    ) -> None:
+        first = result.index * self.rows
+        walls = result.walls.shifted(first)
+        failures = [{**failure.to_dict(), "walker": failure.walker + first} for failure in result.failures]
+        for failure in failures:
+            states[failure["walker"]] = torch.nan
+        old = attributes["progress"]
+        counts = Stats.total([*([Stats(**old["counts"])] if old["counts"] else []), result.stats])
+        attributes["progress"] = {
+            "blocks": result.index + 1,
+            "folds": old["folds"] + len(walls),
+            "counts": dataclasses.asdict(counts),
+            "failures": old["failures"] + failures,
+            "seconds": seconds,
+        }
+        parts.append(walls)
+        if store is not None:
+            store.append(first, states[first : first + self.rows], walls, attributes["progress"])
+
+    def _finish(self, states: torch.Tensor, parts: list[Walls], attributes: dict[str, Any]) -> Samples:
+        progress = attributes["progress"]
+        done = min(self.plan.walkers, progress["blocks"] * self.rows)
+        samples = assemble(states[:done], Walls.join(parts), attributes, self.system)
+        failed = len(progress["failures"])
+        if failed > self.plan.max_failed * self.plan.walkers:
+            first = min(progress["failures"], key=lambda failure: failure["time"])
+            error = SamplingError(
+                f"{failed} of {done} walkers blew up, the first at time {first['time']:.4g} "
+                f"from {[round(v, 4) for v in first['state']]} ({first['reason']})",
+                "take a smaller dt or tolerance, or a solver for stiff systems (ImplicitEM)",
+            )
+            error.samples = samples
+            raise error
+        if failed:
+            log.warning("%d of %d walkers blew up and are left out; see samples.failures", failed, done)
+        return samples
+
+
+def _block_rows(walkers: int) -> int:
+    """Rows of every block: depends on the number of walkers alone, and wastes little of the last block."""
+    blocks = -(-walkers // _BLOCK)
+    if walkers > _BLOCK // 4:
+        blocks += blocks % 2
+    rows = -(-walkers // blocks)
+    return -(-rows // _ALIGNMENT) * _ALIGNMENT
+
+
+def _given_start(system: System, plan: Plan, start: Any) -> torch.Tensor | None:
+    """The start states that were given, checked, on the CPU; None for uniform ones."""
+    if isinstance(start, str):
+        if start != "uniform":
+            raise InputError(f"start is {start!r}", "give 'uniform', a tensor (walkers, d) or samples")
+        return None
+    if isinstance(start, Samples):
+        start = start.states[:, -1]
+        return system.check_states(start).cpu()
+    states = system.check_states(start)
+    if states.ndim != 2 or states.shape[0] != plan.walkers:
+        raise InputError(
+            f"start has shape {tuple(states.shape)}", f"give ({plan.walkers}, {system.dim}), 'uniform' or samples"
+        )
+    return states.cpu()
+
+
+def _digest(states: torch.Tensor) -> str:
+    return "sha256:" + hashlib.sha256(states.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
