@@ -92,18 +92,15 @@ JULIA = ("julia",)
 BOTH = ("torch", "julia")
 
 _FIXED = (Option("dt", float, None, "the step; required"),)
-_ADAPTIVE = (
-    Option("rtol", float, 1e-2, "error allowed in a step, relative to the state"),
-    Option("atol", float, 1e-3, "error allowed in a step, absolute"),
+_STEPS = (
+    Option("atol", float, None, "error allowed in a step, absolute; added to rtol's"),
     Option("dt", float, None, "first step tried; the step itself with adaptive=false"),
     Option("dtmax", float, None, "longest step"),
     Option("adaptive", bool, True, "false: every step is dt"),
 )
-_STIFF = (
-    Option("rtol", float, 1e-3, "error allowed in a step, relative to the state"),
-    Option("atol", float, 1e-4, "error allowed in a step, absolute"),
-    *_ADAPTIVE[2:],
-)
+_RTOL = "error allowed in a step, in units of how far the noise moves a coordinate (sampling.scale)"
+_ADAPTIVE = (Option("rtol", float, 1e-2, _RTOL), *_STEPS)
+_STIFF = (Option("rtol", float, 1e-3, _RTOL), *_STEPS)
 _SPLIT = Option(
     "split", bool, True, "noise taken at the state the drift has led to", keyword=True, positional=True, engines=JULIA
 )
@@ -182,7 +179,7 @@ def _explicit() -> Iterator[Algorithm]:
     yield euler("EM", "the reference; halve dt until nothing changes", _KLOEDEN, engines=BOTH, extra=(_SPLIT,))
     yield euler("LambaEM", "adaptive Euler, for general noise", _LAMBA, adaptive=True, extra=(_SPLIT,))
     yield euler("SimplifiedEM", "two-point noise: distributions only, never paths", _KLOEDEN, strong=None)
-    yield strat("EulerHeun", "two drift evaluations a step; second order in a smooth drift", _KLOEDEN)
+    yield strat("EulerHeun", "two drift evaluations a step; second order in a smooth drift", _KLOEDEN, engines=BOTH)
     yield strat("LambaEulerHeun", "EulerHeun with steps of its own choice", _LAMBA, adaptive=True)
 
     milstein = partial(_record, "Milstein", strong=1.0, weak=1.0, noise=DIAGONAL)

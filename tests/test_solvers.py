@@ -61,6 +61,12 @@ def test_records_agree_with_themselves(algorithm):
             assert Solver(algorithm, options={name: option.default})[name] == option.default
 
 
+def test_the_torch_engine_has_what_the_catalogue_says():
+    from pyness.sampling.engines.torch.methods import METHODS
+
+    assert set(METHODS) == {a.name for a in EVERY if "torch" in a.engines}
+
+
 def test_nothing_is_both_offered_and_left_out():
     assert not set(ALGORITHMS) & set(OMITTED)
     assert all(OMITTED.values())
