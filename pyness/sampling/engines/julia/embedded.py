@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Sequence
@@ -31,15 +30,8 @@ class EmbeddedSession(Session):
         self.julia, self.threads = about["julia"], about["threads"]
 
     def _start(self) -> Any:
-        if "juliacall" not in sys.modules:
-            os.environ.update(
-                PYTHON_JULIACALL_EXE=self.installation.exe, PYTHON_JULIACALL_PROJECT=self.installation.project
-            )
-            os.environ.setdefault("PYTHON_JULIACALL_THREADS", str(self.threads))
-            # Julia's garbage collector stops its threads with a signal
-            os.environ.setdefault("PYTHON_JULIACALL_HANDLE_SIGNALS", "yes" if self.threads > 1 else "no")
-            if self.installation.depot:
-                os.environ.setdefault("JULIA_DEPOT_PATH", self.installation.depot)
+        before = dict(os.environ)
+        os.environ.update(self._environment())
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="torch was imported before juliacall")
@@ -49,7 +41,22 @@ class EmbeddedSession(Session):
                 f"juliacall did not start Julia: {str(error).strip().partition(chr(10))[0][:200]}",
                 "see `pyness doctor`",
             ) from error
+        finally:
+            for name in self._environment():
+                os.environ.pop(name)
+                os.environ.update({name: before[name]} if name in before else {})
         return juliacall.Main
+
+    def _environment(self) -> dict[str, str]:
+        """What juliacall reads when it is imported."""
+        return {
+            "PYTHON_JULIACALL_EXE": self.installation.exe,
+            "PYTHON_JULIACALL_PROJECT": self.installation.project,
+            "PYTHON_JULIACALL_THREADS": str(self.threads),
+            # Julia's garbage collector stops its threads with a signal
+            "PYTHON_JULIACALL_HANDLE_SIGNALS": "yes" if self.threads > 1 else "no",
+            **({"JULIA_DEPOT_PATH": self.installation.depot} if self.installation.depot else {}),
+        }
 
     @property
     def usable(self) -> bool:

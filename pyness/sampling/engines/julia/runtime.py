@@ -85,13 +85,18 @@ def start(threads: int | None = None, *, embedded: bool = False) -> Session:
         if session is not None and session.usable and (embedded or threads in (None, session.threads)):
             return session
         if session is not None:
-            session.close()
+            _sessions.pop(embedded).close()
         if embedded:
             from pyness.sampling.engines.julia.embedded import EmbeddedSession as kind
         else:
             from pyness.sampling.engines.julia.worker import WorkerSession as kind
-        _sessions[embedded] = session = kind(threads or default_threads())
-        session.prepare()
+        session = kind(threads or default_threads())
+        try:
+            session.prepare()
+        except BaseException:
+            session.close()
+            raise
+        _sessions[embedded] = session
         return session
 
 

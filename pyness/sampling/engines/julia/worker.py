@@ -36,10 +36,15 @@ class WorkerSession(Session):
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
+        if not hasattr(socket, "AF_UNIX"):
+            raise JuliaError("a Julia process of its own needs Unix sockets", "take engine='torch' on this system")
         self._lock = threading.Lock()
         self._regions = _Regions()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the worker)
-        with tempfile.TemporaryDirectory(prefix="pyness-") as directory, socket.socket(socket.AF_UNIX) as server:
+        with (
+            tempfile.TemporaryDirectory(prefix="pyness-", dir="/tmp") as directory,
+            socket.socket(socket.AF_UNIX) as server,
+        ):
             path = os.path.join(directory, "socket")
             server.bind(path)
             server.listen(1)
