@@ -1,0 +1,20 @@
+"""Figures. Every function takes ``ax=`` and returns it; none touches pyplot's state or the global style."""
+
+from pyness.plots.curves import profile, step_sizes, training
+from pyness.plots.fields import PlanarField
+from pyness.plots.overview import overview
+from pyness.plots.pairs import pairs
+from pyness.plots.planar import density, flow, landscape, local_epr
+
+__all__ = [
+    "PlanarField",
+    "density",
+    "flow",
+    "landscape",
+    "local_epr",
+    "overview",
+    "pairs",
+    "profile",
+    "step_sizes",
+    "training",
+]

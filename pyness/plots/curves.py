@@ -1,0 +1,179 @@
+"""Curves: a profile of the potential against truth and samples, training, step sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from pyness.errors import InputError
+from pyness.plots.fields import Steady, evaluate, states_of
+from pyness.plots.style import COLOURS, INK, QUIET, new_axes, styled, symbol, title
+
+__all__ = ["profile", "step_sizes", "training"]
+
+
+@styled
+def profile(
+    steady: Steady,
+    samples: Any = None,
+    *,
+    coordinate: int = 0,
+    cap: float = 20.0,
+    resolution: int = 240,
+    ax: Axes | None = None,
+) -> Axes:
+    """The potential of one coordinate, ``-log`` of its marginal density in units of ``D``: learnt, true and counted.
+
+    For d <= 2 the marginal of ``exp(-U/D)`` over the window, beside that of the true potential where it is known; in
+    any dimension the histogram of the samples, with two standard errors. Each is normalised by itself, so nothing is
+    shifted to make them agree.
+
+    Args:
+        steady: a landscape; in more than two dimensions only its ``system`` is used.
+        samples: ``Samples`` or states ``(..., d)``; needed for d > 2.
+        coordinate: which one.
+        cap: upper end of the ordinate.
+
+    Raises:
+        InputError: an unknown coordinate, or d > 2 without samples.
+    """
+    system = steady.system
+    if not 0 <= coordinate < system.dim:
+        raise InputError(f"coordinate is {coordinate}", f"give one of 0 .. {system.dim - 1}")
+    if system.dim > 2 and samples is None:
+        raise InputError(f"system {system.name!r} has {system.dim} coordinates", "pass samples=")
+    ax = new_axes(ax)
+    low, high = (np.array(corner, dtype=float) for corner in system.window)
+    reach = 0.0
+    if system.dim <= 2:
+        axes = [np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True)]
+        nodes = torch.from_numpy(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
+        learnt = _marginal(steady.potential, nodes, axes, coordinate, system.potential_scale)
+        if system.truth.potential is not None:
+            true = _marginal(system.truth.potential, nodes, axes, coordinate, system.potential_scale)
+            ax.plot(axes[coordinate], true, color=INK, lw=3.6, alpha=0.22, solid_capstyle="round", label="exact")
+        ax.plot(axes[coordinate], learnt, color=COLOURS[0], label="landscape")
+        reach = float(learnt.max())
+    if samples is not None:
+        values = states_of(samples)[:, coordinate].double().cpu().numpy()
+        centre, height, error = _counted(values, low[coordinate], high[coordinate])
+        ax.errorbar(
+            centre, height, 2 * error, fmt="o", ms=3, color=COLOURS[1], elinewidth=0.8, label="samples", zorder=3
+        )
+        reach = max(reach, float(height.max()))
+    ax.set_xlim(low[coordinate], high[coordinate])
+    bottom = ax.dataLim.y0
+    ax.set_ylim(bottom - 0.05 * (min(reach, bottom + cap) - bottom), min(reach, bottom + cap) * 1.02 + 0.3)
+    ax.set_xlabel(symbol(system.variables[coordinate]))
+    ax.set_ylabel(rf"$-\ln\, p\,(${symbol(system.variables[coordinate])}$)$")
+    _open(ax)
+    ax.legend(loc="best", handlelength=1.4)
+    title(ax, f"Marginal of {symbol(system.variables[coordinate])}")
+    return ax
+
+
+@styled
+def training(
+    step: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    label: str = "step",
+    log: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Losses or validation measures against the step (or the seconds).
+
+    Args:
+        step: ``(n,)``.
+        curves: name to ``(n,)`` values; NaN and, on a logarithmic axis, values <= 0 leave a gap.
+        label: of the abscissa.
+        log: whether the ordinate is logarithmic.
+
+    Raises:
+        InputError: a curve of another length than ``step``.
+    """
+    ax = new_axes(ax)
+    for (name, values), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
+        if len(values) != len(step):
+            raise InputError(f"curve {name!r} has {len(values)} values for {len(step)} steps", "give one per step")
+        values = np.asarray(values, dtype=float)
+        ax.plot(step, np.where((values > 0) | (not log), values, np.nan), color=colour, lw=1.3, label=name)
+    if log:
+        ax.set_yscale("log")
+    ax.set_xlabel(label)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    _open(ax)
+    ax.legend(loc="best", handlelength=1.4)
+    title(ax, "Training")
+    return ax
+
+
+@styled
+def step_sizes(
+    sizes: Any, *, reference: float | None = None, bins: int = 60, label: str = "step size", ax: Axes | None = None
+) -> Axes:
+    """Histogram of the steps an adaptive solver took, on a logarithmic abscissa.
+
+    Args:
+        sizes: step sizes (any shape), or a mapping from a solver's label to them.
+        reference: a fixed step to mark.
+        bins: per decade-spanning range.
+
+    Raises:
+        InputError: no positive step.
+    """
+    ax = new_axes(ax)
+    named = sizes if isinstance(sizes, Mapping) else {"": sizes}
+    arrays = {name: np.asarray(torch.as_tensor(value).double().cpu()).ravel() for name, value in named.items()}
+    arrays = {name: value[value > 0] for name, value in arrays.items()}
+    if not arrays or any(value.size == 0 for value in arrays.values()):
+        raise InputError("there is no positive step size", "give the steps of a run")
+    low, high = min(v.min() for v in arrays.values()), max(v.max() for v in arrays.values())
+    edges = np.geomspace(low * 0.95, high * 1.05, bins + 1)
+    for (name, value), colour in zip(arrays.items(), _cycle(len(arrays)), strict=True):
+        share = np.histogram(value, edges)[0] / value.size
+        ax.stairs(share, edges, fill=True, color=colour, alpha=0.28)
+        ax.stairs(share, edges, color=colour, lw=1.2, label=name or None)
+    if reference is not None:
+        ax.axvline(reference, color=INK, lw=1, ls=(0, (4, 3)), label=f"fixed, {reference:g}")
+    ax.set_xscale("log")
+    ax.set_xlabel(label)
+    ax.set_ylabel("share of steps")
+    ax.set_ylim(bottom=0)
+    _open(ax)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc="best", handlelength=1.4)
+    title(ax, "Step sizes")
+    return ax
+
+
+def _marginal(potential, nodes: torch.Tensor, axes: list[np.ndarray], coordinate: int, scale: float) -> np.ndarray:
+    """``-log`` of the marginal density of ``exp(-potential / scale)`` on the nodes of ``coordinate``."""
+    U = evaluate(potential, nodes.reshape(-1, nodes.shape[-1])).reshape(nodes.shape[:-1]) / scale
+    weight = np.nan_to_num(np.exp(-(U - np.nanmin(U))))
+    other = tuple(axis for axis in range(weight.ndim) if axis != coordinate)
+    weight = weight.sum(axis=other)
+    return -np.log(np.maximum(weight / (weight.sum() * (axes[coordinate][1] - axes[coordinate][0])), 1e-300))
+
+
+def _counted(values: np.ndarray, low: float, high: float, bins: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres, ``-log`` density and its standard error (Poisson) of a histogram; bins under 5 counts are left out."""
+    counts, edges = np.histogram(values, bins, range=(low, high))
+    enough = counts >= 5
+    share = counts[enough] / (values.size * (edges[1] - edges[0]))
+    return 0.5 * (edges[1:] + edges[:-1])[enough], -np.log(share), 1 / np.sqrt(counts[enough])
+
+
+def _cycle(n: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(n)]
+
+
+def _open(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", color=QUIET, alpha=0.15, lw=0.6)
+    ax.set_axisbelow(True)

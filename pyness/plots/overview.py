@@ -1,0 +1,75 @@
+"""The one picture of a steady state: landscape with its flow, where entropy is produced, and a check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from pyness.plots.curves import profile
+from pyness.plots.fields import Steady, planar_field
+from pyness.plots.planar import flow, landscape, local_epr
+from pyness.plots.style import QUIET, new_figure, styled
+
+__all__ = ["overview"]
+
+
+@styled
+def overview(
+    steady: Steady,
+    samples: Any = None,
+    report: Any = None,
+    path: str | Path | None = None,
+    *,
+    cap: float = 20.0,
+    **where: Any,
+) -> Figure:
+    """Landscape with contours and streamlines of the current, the local entropy production, a marginal against truth.
+
+    Args:
+        steady: a landscape, also of a grid (``GridSolution.landscape``).
+        samples: ``Samples`` or states ``(..., d)``; needed for d > 2, otherwise shown in the third panel.
+        report: a ``Report``, whose EPR, bounds and certificate go into the heading.
+        path: where to save the figure.
+        cap: of the potential, in units of ``D``.
+        **where: ``coordinates``, ``window``, ``resolution`` of the maps.
+
+    Returns:
+        The figure; its axes come first in ``figure.axes``, then the colour bars.
+
+    Raises:
+        InputError: d > 2 without samples.
+    """
+    system = steady.system
+    if system.dim == 1:
+        figure = new_figure(4.8, 3.9)
+        profile(steady, samples, cap=cap, ax=figure.add_subplot())
+    else:
+        field = planar_field(steady, samples, **where)
+        figure = new_figure(12.4, 3.95)
+        maps = figure.subplots(1, 3, width_ratios=[1.12, 1.12, 0.95])
+        landscape(field, cap=cap, ax=maps[0])
+        flow(field, ax=maps[0])
+        maps[0].set_title("Potential and probability current", loc="left")
+        local_epr(field, ax=maps[1])
+        coordinate = where.get("coordinates", (0, 1))[0]
+        profile(steady, samples, coordinate=coordinate, cap=cap, ax=maps[2])
+    figure.suptitle(_heading(system, report), x=0.008, ha="left", fontsize=10.5, color=QUIET)
+    if path is not None:
+        figure.savefig(path)
+    return figure
+
+
+def _heading(system: Any, report: Any) -> str:
+    parts = [system.name]
+    if system.diffusion.scalar:
+        parts.append(f"$D$ = {system.diffusion.scalar:g}")
+    if report is not None:
+        parts.append(f"EPR {report.epr} $k_B$ per unit time")
+        lower, upper = getattr(report, "epr_lower", None), getattr(report, "epr_upper", None)
+        if lower is not None and upper is not None:
+            parts.append(f"bounds {lower.value:.4g} to {upper.value:.4g}")
+        if getattr(report, "gradient_error", None) is not None:
+            parts.append(f"gradient error {100 * report.gradient_error.value:.2g} %")
+    return "   ·   ".join(parts)
