@@ -173,4 +173,5 @@ def _explained(trace: JuliaTrace) -> tuple[str, str]:
     missing = re.search(r"Package (\w+) (?:\[[-0-9a-f]+\] )?(?:not found|is required but does not)", trace.message)
     if missing:
         return f"Julia package {missing[1]} is not installed", installation.SETUP
-    return f"Julia raised {trace.kind}: {first}", "the Julia trace is in the cause of this error"
+    what = first if first.startswith(trace.kind) else f"{trace.kind}: {first}"
+    return f"Julia raised {what}", "the Julia trace is in the cause of this error"

@@ -200,7 +200,7 @@ class _Regions:
         storage = tensor.untyped_storage().data_ptr()
         if storage not in self._known:
             raise JuliaError("a tensor that the Julia process cannot see", "allocate it with Session.empty")
-        return self._known[storage], tensor.data_ptr() - storage
+        return self._known[storage], tensor.storage_offset() * tensor.dtype.itemsize
 
     def news(self) -> str:
         """Source that tells the worker of regions made and dropped since the last request."""

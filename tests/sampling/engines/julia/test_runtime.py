@@ -43,6 +43,7 @@ def test_julia_writes_into_tensors_and_parts_of_them(session):
     assert torch.equal(states, torch.full((4, 3), 2.0, dtype=torch.float64))
     session.call("fill!", states[1:3], -1.5)
     assert states[:, 0].tolist() == [2.0, -1.5, -1.5, 2.0]
+    assert session.call("fill!", session.empty((0, 3), torch.float64), 1.0) == [3, 0]
 
 
 def test_tensors_outlive_the_session_and_their_memory_is_given_back(session):
