@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 
 from pyness.errors import InputError
 from pyness.systems import System
@@ -15,6 +16,8 @@ from pyness.systems import System
 __all__ = ["PlanarField", "Steady", "planar_field", "states_of"]
 
 CHUNK = 1 << 16
+SMOOTHING = 1.0  # in bins, of what is counted from samples
+FEWEST = 0.5  # smoothed counts in a bin that is shown
 
 
 class Steady(Protocol):
@@ -34,11 +37,12 @@ class PlanarField:
     Attributes:
         x, y: ``(nx,)``, ``(ny,)`` nodes (cell centres where the field was counted from samples).
         names: of the two coordinates.
-        potential: in units of ``D`` (of 1 for general ``D``), minimum 0; ``inf`` where no sample fell.
+        potential: in units of ``D`` (of 1 for general ``D``), minimum 0; ``inf`` where hardly a sample fell.
         density: normalised over the window.
         current: ``(2, ny, nx)``, ``J = p v``; for d > 2 the marginal density times the mean velocity there.
         epr: local entropy production, k_B per unit time and area.
         unit: what one unit of ``potential`` is called, ``U / D`` or ``-ln p``.
+        marginal: whether it was counted from samples of more than two dimensions.
     """
 
     x: np.ndarray
@@ -49,6 +53,7 @@ class PlanarField:
     current: np.ndarray
     epr: np.ndarray
     unit: str
+    marginal: bool = False
 
 
 def planar_field(
@@ -67,7 +72,7 @@ def planar_field(
             their own but a marginal density, which is counted.
         coordinates: the two coordinates shown, for d > 2.
         window: ``(low, high)`` corners of the picture, two numbers each; the system's window if not given.
-        resolution: nodes per axis for d = 2; a third of it in bins for d > 2.
+        resolution: nodes per axis for d = 2; a third of it in bins, smoothed over one, for d > 2.
 
     Raises:
         InputError: one coordinate only, coordinates that do not exist, d > 2 without samples.
@@ -86,7 +91,7 @@ def planar_field(
             f"system {system.name!r} has {system.dim} coordinates and no samples were given",
             "pass samples=: two coordinates of it are shown by their marginal",
         )
-    return _from_samples(steady, states_of(samples), (first, second), names, low, high, max(resolution // 3, 8), unit)
+    return _from_samples(steady, states_of(samples), (first, second), names, low, high, max(resolution // 3, 8))
 
 
 def states_of(samples: Any) -> torch.Tensor:
@@ -135,7 +140,7 @@ def _on_nodes(steady, order, names, low, high, resolution, unit) -> PlanarField:
     return PlanarField(x, y, names, U, p, np.where(nothing, 0.0, p * v), np.where(nothing, 0.0, p * production), unit)
 
 
-def _from_samples(steady, states, chosen, names, low, high, bins, unit) -> PlanarField:
+def _from_samples(steady, states, chosen, names, low, high, bins) -> PlanarField:
     system = steady.system
     points = states[:, list(chosen)].double().cpu().numpy()
     edges = [np.linspace(a, b, bins + 1) for a, b in zip(low, high, strict=True)]
@@ -145,11 +150,12 @@ def _from_samples(steady, states, chosen, names, low, high, bins, unit) -> Plana
 
     def total(weight: np.ndarray | None) -> np.ndarray:
         counted, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=edges, weights=weight)
-        return counted.T / (len(points) * area)
+        return gaussian_filter(counted.T, SMOOTHING) / (len(points) * area)
 
     p = total(None)
+    enough = p * len(points) * area > FEWEST
     with np.errstate(divide="ignore"):
-        U = np.where(p > 0, -np.log(p / max(p.max(), 1e-300)), np.inf)
+        U = np.where(enough, -np.log(p / max(p.max(), 1e-300)), np.inf)
     current = np.stack([total(velocity[:, axis]) for axis in chosen])
     x, y = (0.5 * (e[1:] + e[:-1]) for e in edges)
-    return PlanarField(x, y, names, U, p, current, total(production), unit)
+    return PlanarField(x, y, names, U, p, current, total(production), r"$-\ln\, p$", marginal=True)

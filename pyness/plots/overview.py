@@ -47,11 +47,13 @@ def overview(
         profile(steady, samples, cap=cap, ax=figure.add_subplot())
     else:
         field = planar_field(steady, samples, **where)
-        figure = new_figure(12.4, 3.95)
+        figure = new_figure(12.6, 3.95)
+        figure.get_layout_engine().set(wspace=0.05)
         maps = figure.subplots(1, 3, width_ratios=[1.12, 1.12, 0.95])
         landscape(field, cap=cap, ax=maps[0])
         flow(field, ax=maps[0])
-        maps[0].set_title("Potential and probability current", loc="left")
+        potential = "Marginal potential" if field.marginal else "Potential"
+        maps[0].set_title(f"{potential} and probability current", loc="left")
         local_epr(field, ax=maps[1])
         coordinate = where.get("coordinates", (0, 1))[0]
         profile(steady, samples, coordinate=coordinate, cap=cap, ax=maps[2])

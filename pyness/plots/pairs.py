@@ -53,12 +53,13 @@ def pairs(
     n = len(chosen)
     figure = new_figure(1.55 * n + 0.8, 1.5 * n + 0.5)
     grid = figure.subplots(n, n, squeeze=False, sharex="col")
+    meshes, highest = [], 0.0
     limits = [np.quantile(states[:, c], [0.0005, 0.9995]) for c in chosen]
     for row in range(n):
         for column in range(n):
             ax = grid[row, column]
             if column > row:
-                ax.remove()
+                ax.set_axis_off()
                 continue
             a = states[:, chosen[column]]
             if column == row:
@@ -70,17 +71,19 @@ def pairs(
                 b = states[:, chosen[row]]
                 counted, xs, ys = np.histogram2d(a, b, bins=bins, range=[limits[column], limits[row]])
                 U = -np.ma.log(np.ma.masked_equal(counted.T, 0) / counted.max())
-                mesh = ax.pcolormesh(xs, ys, U, cmap=DEEP, vmin=0, vmax=cap, rasterized=True)
+                meshes.append(ax.pcolormesh(xs, ys, U, cmap=DEEP, rasterized=True))
+                highest = max(highest, float(U.max()))
                 if column:
                     ax.tick_params(labelleft=False)
                 else:
                     ax.set_ylabel(names[row])
             if row == n - 1:
                 ax.set_xlabel(names[column])
-    if n > 1:
-        # beside the upper, empty half of the triangle
-        inset = grid[0, 0].inset_axes([n - 0.55, -0.6, 0.07, 1.5])
-        bar = figure.colorbar(mesh, cax=inset)
+    for mesh in meshes:
+        mesh.set_clim(0, min(cap, np.ceil(highest)))
+    if meshes:
+        # the upper half of the triangle is empty
+        bar = figure.colorbar(meshes[0], cax=grid[0, -1].inset_axes([0.35, 0.05, 0.07, 0.9]))
         bar.outline.set_visible(False)
         bar.set_label(r"$-\ln\, p$")
     figure.align_ylabels()

@@ -25,7 +25,7 @@ def landscape(
     Args:
         steady: a landscape (``GridSolution.landscape`` too) or a field that was computed before.
         samples: needed for d > 2, where the marginal of two coordinates is shown.
-        cap: what lies above is one pale colour.
+        cap: what lies above is one pale colour; lowered where the field does not reach it.
         ax: axes to draw on; a new figure if None.
         **where: ``coordinates``, ``window``, ``resolution`` of :func:`pyness.plots.fields.planar_field`.
 
@@ -38,6 +38,7 @@ def landscape(
     if not cap > 0:
         raise InputError(f"cap is {cap!r}", "give a positive number of D")
     field, ax = _prepared(steady, samples, where), new_axes(ax)
+    cap = _reach(field.potential, cap)
     U = np.minimum(np.nan_to_num(field.potential, nan=cap, posinf=cap), cap)
     filled = ax.contourf(field.x, field.y, U, levels=np.linspace(0, cap, 61), cmap=DEEP, zorder=0)
     filled.set_rasterized(True)
@@ -47,7 +48,7 @@ def landscape(
     )
     colourbar(ax, filled, field.unit, ticks=np.linspace(0, cap, 5), format="%g")
     _frame(ax, field)
-    title(ax, "Potential")
+    title(ax, "Marginal potential" if field.marginal else "Potential")
     return ax
 
 
@@ -132,6 +133,12 @@ def density(
 
 def _prepared(steady: Steady | PlanarField, samples: Any, where: dict[str, Any]) -> PlanarField:
     return steady if isinstance(steady, PlanarField) else planar_field(steady, samples, **where)
+
+
+def _reach(potential: np.ndarray, cap: float) -> float:
+    """``cap``, or the least even number above the highest potential in the picture."""
+    highest = potential[np.isfinite(potential)].max(initial=0.0)
+    return float(min(cap, 2 * np.ceil(highest / 2))) or cap
 
 
 def _frame(ax: Axes, field: PlanarField) -> None:
