@@ -22,6 +22,7 @@ def profile(
     steady: Steady,
     samples: Any = None,
     *,
+    truth: Steady | None = None,
     coordinate: int = 0,
     cap: float = 20.0,
     resolution: int = 240,
@@ -36,6 +37,8 @@ def profile(
     Args:
         steady: a landscape; in more than two dimensions only its ``system`` is used.
         samples: ``Samples`` or states ``(..., d)``; needed for d > 2.
+        truth: something with ``potential(x)`` to compare with, ``GridSolution.landscape`` for example; the exact
+            potential of the system where it has one.
         coordinate: which one.
         cap: upper end of the ordinate.
 
@@ -54,9 +57,11 @@ def profile(
         axes = [np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True)]
         nodes = torch.from_numpy(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
         learnt = _marginal(steady.potential, nodes, axes, coordinate, system.potential_scale)
-        if system.truth.potential is not None:
-            true = _marginal(system.truth.potential, nodes, axes, coordinate, system.potential_scale)
-            ax.plot(axes[coordinate], true, color=INK, lw=3.6, alpha=0.22, solid_capstyle="round", label="exact")
+        reference = system.truth.potential if truth is None else truth.potential
+        if reference is not None:
+            true = _marginal(reference, nodes, axes, coordinate, system.potential_scale)
+            label = "exact" if truth is None else "truth"
+            ax.plot(axes[coordinate], true, color=INK, lw=3.6, alpha=0.22, solid_capstyle="round", label=label)
         ax.plot(axes[coordinate], learnt, color=COLOURS[0], label="landscape")
         reach = float(learnt.max())
     if samples is not None:

@@ -22,6 +22,7 @@ def overview(
     report: Any = None,
     path: str | Path | None = None,
     *,
+    truth: Steady | None = None,
     cap: float = 20.0,
     **where: Any,
 ) -> Figure:
@@ -32,6 +33,7 @@ def overview(
         samples: ``Samples`` or states ``(..., d)``; needed for d > 2, otherwise shown in the third panel.
         report: a ``Report``, whose EPR, bounds and certificate go into the heading.
         path: where to save the figure.
+        truth: what the third panel compares with, as for :func:`pyness.plots.profile`.
         cap: of the potential, in units of ``D``.
         **where: ``coordinates``, ``window``, ``resolution`` of the maps.
 
@@ -44,7 +46,7 @@ def overview(
     system = steady.system
     if system.dim == 1:
         figure = new_figure(4.8, 3.9)
-        profile(steady, samples, cap=cap, ax=figure.add_subplot())
+        profile(steady, samples, truth=truth, cap=cap, ax=figure.add_subplot())
     else:
         field = planar_field(steady, samples, **where)
         figure = new_figure(12.6, 3.95)
@@ -56,7 +58,7 @@ def overview(
         maps[0].set_title(f"{potential} and probability current", loc="left")
         local_epr(field, ax=maps[1])
         coordinate = where.get("coordinates", (0, 1))[0]
-        profile(steady, samples, coordinate=coordinate, cap=cap, ax=maps[2])
+        profile(steady, samples, truth=truth, coordinate=coordinate, cap=cap, ax=maps[2])
     figure.suptitle(_heading(system, report), x=0.008, ha="left", fontsize=10.5, color=QUIET)
     if path is not None:
         figure.savefig(path)

@@ -212,6 +212,10 @@ def test_profile_of_exact_potential_samples_and_landscape_agree():
     px, py = points.get_data()
     error = np.abs(py - 0.5 * px**2 - 0.5 * np.log(2 * np.pi))
     assert error[np.abs(px) < 2].max() < 0.2  # 5 standard errors at 500 counts
+    shifted = SimpleNamespace(potential=lambda x: flat.truth.potential(x) + 3)
+    ax = plots.profile(SimpleNamespace(system=flat, potential=flat.truth.potential), truth=shifted)
+    assert ax.get_legend_handles_labels()[1] == ["truth", "landscape"]
+    assert np.allclose(ax.lines[0].get_ydata(), ax.lines[1].get_ydata())  # each normalised by itself
     with pytest.raises(InputError, match="pass samples="):
         plots.profile(rotor)
     with pytest.raises(InputError, match="coordinate is 3"):
