@@ -95,7 +95,7 @@ class InterruptedRun(PynessError, KeyboardInterrupt):
 def nearest(name: str, known: Iterable[str], kind: str) -> str:
     """The remedy for an unknown name: the closest known ones, or all where none is close."""
     known = sorted(known)
-    close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=3, cutoff=0.5)
+    close = difflib.get_close_matches(str(name).lower(), [k.lower() for k in known], n=3, cutoff=0.5)
     by_lower = {k.lower(): k for k in known}
     if close:
         return "did you mean " + ", ".join(repr(by_lower[c]) for c in close) + "?"

@@ -89,7 +89,14 @@ class Diffusion:
         """
         if self.constant:
             return
-        out = self.function(x)
+        try:
+            out, single = self.function(x), self.function(x[0])
+        except Exception as error:
+            raise SystemDefinitionError(
+                f"diffusion(x) failed for x of shape {tuple(x.shape)} or {tuple(x[0].shape)}: "
+                f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}",
+                "write it for x: (..., d), with x[..., i] for coordinate i",
+            ) from error
         n = x.shape[0]
         shapes = {(n, self.dim): "diagonal", (n, self.dim, self.dim): "matrix"}
         shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
@@ -99,6 +106,10 @@ class Diffusion:
                 "return (..., d) for a diagonal or (..., d, d) for a matrix",
             )
         self.kind = shapes[shape]
+        if single.shape != out.shape[1:] or not torch.allclose(single, out[0], rtol=1e-6, equal_nan=True):
+            raise SystemDefinitionError(
+                "diffusion of a point depends on the batch it stands in", "keep leading dimensions a batch"
+            )
         for point, value in zip(x, out, strict=True):
             self._refuse_bad(value, where=f" at x = {[round(v, 4) for v in point.tolist()]}")
 

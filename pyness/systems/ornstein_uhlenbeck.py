@@ -24,7 +24,8 @@ def ornstein_uhlenbeck(
     ``p = N(0, S)`` with ``A S + S A^T = 2 D`` and ``e_p = Tr(A^T D^{-1} A S) - Tr A``.
 
     Raises:
-        SystemDefinitionError: ``A`` not square or with an eigenvalue of non-positive real part.
+        SystemDefinitionError: ``A`` not square or with an eigenvalue of non-positive real part, or noise that
+            does not reach every direction, so that there is no density.
     """
     try:
         matrix = torch.as_tensor(A, dtype=torch.float64)
@@ -40,16 +41,22 @@ def ornstein_uhlenbeck(
             f"A has an eigenvalue with real part {rates.min().item():.4g}", "give a stable A (all real parts > 0)"
         )
     dim = matrix.shape[0]
-    diffusion = Diffusion(D, dim).value
+    noise = Diffusion(D, dim)
+    diffusion = noise.value
     S = covariance(matrix, diffusion)
-    reach = 3 * torch.diagonal(S).clamp_min(1e-12).sqrt()
+    spread = torch.linalg.eigvalsh(S)
+    if not spread[0] > 1e-12 * spread[-1]:
+        raise SystemDefinitionError(
+            f"with D = {diffusion.tolist()} the noise never reaches some direction", "give D of full rank, or couple"
+        )
+    reach = 3 * torch.diagonal(S).sqrt()
 
     def drift(x: torch.Tensor) -> torch.Tensor:
         return -(x @ matrix.to(x).mT)
 
     # U = D x.S^{-1}x / 2 for scalar D, Phi = x.S^{-1}x / 2 otherwise
     precision = torch.linalg.inv(S)
-    scale = diffusion.item() if diffusion.ndim == 0 else 1.0
+    scale = noise.scalar or 1.0
 
     def potential(x: torch.Tensor) -> torch.Tensor:
         return 0.5 * scale * ((x @ precision.to(x)) * x).sum(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -73,11 +74,11 @@ def _convert(system: str, key: str, value: Any, hint: Any) -> Any:
         f"give {'a finite number' if hint is float else 'a whole number' if hint is int else f'{hint}'}",
     )
     if hint is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise wrong
         return float(value)
     if hint is int:
-        if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value).is_integer():
             raise wrong
         return int(value)
     if hint is str and not isinstance(value, str):
