@@ -17,10 +17,10 @@ import torch
 from tqdm import tqdm
 
 import pyness
-from pyness import solvers
-from pyness.errors import InputError, InterruptedRun, SamplingError, SolverError, StoreError, UnknownNameError
+from pyness.errors import InputError, InterruptedRun, SamplingError, StoreError
 from pyness.sampling.engines import Block, BlockResult, Engine, Job
 from pyness.sampling.plan import Plan
+from pyness.sampling.resolve import resolve
 from pyness.sampling.samples import Samples, assemble
 from pyness.sampling.scale import tolerance
 from pyness.sampling.stats import Stats
@@ -29,14 +29,10 @@ from pyness.sampling.walls import Walls
 from pyness.solvers import Solver
 from pyness.systems import System
 
-__all__ = ["ENGINES", "sample"]
+__all__ = ["sample"]
 
-ENGINES = ("auto", "torch", "julia")
 log = logging.getLogger("pyness")
 
-# keywords that steer the steps: a recommended one goes with the recommended algorithm only
-_STEPPING = ("dt", "rtol", "atol", "burn_in_dt")
-_DEFAULTS: Mapping[str, Any] = {"walkers": 10_000, "snapshots": 20}
 # rows of a block: enough to fill the vector units, few enough that two cores share a small run
 _BLOCK = 4096
 _ALIGNMENT = 64
@@ -106,71 +102,12 @@ def sample(
         "dt": dt, "rtol": rtol, "atol": atol, "burn_in_dt": burn_in_dt,
     }  # fmt: skip
     rest = {"seed": seed, "dtype": dtype, "device": device, "max_failed": max_failed}
-    chosen, plan = _resolve(system, solver, given, rest)
-    factory = _engine(engine, chosen, system, plan)
-    run = _Run(system, chosen, plan, factory, start, chunk)
+    chosen = resolve(system, solver, engine, **given, **rest)
+    run = _Run(system, chosen.solver, chosen.plan, _engine(chosen.engine), start, chunk)
     return run.execute(store, resume, overwrite, progress)
 
 
-def _resolve(system: System, spec: Any, given: Mapping[str, Any], rest: Mapping[str, Any]) -> tuple[Solver, Plan]:
-    """Solver and plan, from what was given, the system's recommendation and the defaults, in this order."""
-    recommended = solvers.parse(system.solver) if system.solver else None
-    if spec is None and recommended is None:
-        spec = "SOSRA" if system.diffusion.additive else "EM"
-    solver = recommended if spec is None else solvers.parse(spec)
-    values = {**_DEFAULTS, **system.plan}
-    if recommended is None or recommended.algorithm is not solver.algorithm:
-        values = {key: value for key, value in values.items() if key not in _STEPPING}
-    asked = {key: value for key, value in given.items() if value is not None}
-    for name in ("dt", "rtol", "atol"):
-        if name in asked:
-            _refuse_conflict(solver, name, asked[name])
-            solver = solver.with_options(**{name: asked.pop(name)})
-        if name in solver.options:
-            values[name] = solver.options[name]
-        elif name in values:
-            solver = solver.with_options(**{name: values[name]})
-    values.update(asked)
-    for name in ("burn_in", "spacing"):
-        if values.get(name) is None:
-            raise InputError(
-                f"{name} is not given and system {system.name!r} recommends none",
-                f"give {name}= in the system's time unit",
-            )
-    if solver.adaptive:
-        if asked.get("burn_in_dt") is not None:
-            raise SolverError(
-                f"burn_in_dt is {asked['burn_in_dt']!r} and {solver.name} chooses its own steps",
-                "leave it out, or fix the step with adaptive=false,dt=...",
-            )
-        values["burn_in_dt"] = None
-        values["rtol"] = solver["rtol"] if "atol" not in solver.options or "rtol" in solver.options else 0.0
-        values["atol"] = solver.options.get("atol", 0.0)
-    elif values.get("burn_in_dt") is not None and values.get("dt") is not None and "burn_in_dt" not in asked:
-        values["burn_in_dt"] = max(values["burn_in_dt"], values["dt"])
-    return solver, Plan(**values, **rest)
-
-
-def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
-    if name in ("rtol", "atol") and solver.algorithm.adaptive and not solver.adaptive:
-        raise SolverError(
-            f"{name} is {value!r} and solver {solver.label!r} has a fixed step",
-            f"give solver='{solver.name}:{name}={value}' for an adaptive one",
-        )
-
-
-def _engine(name: Any, solver: Solver, system: System, plan: Plan) -> type[Engine]:
-    """The engine's class; says in one line which one ``auto`` took."""
-    if name not in ENGINES:
-        raise UnknownNameError.of("engine", str(name), ENGINES)
-    if solver.engine is not None:
-        if name not in ("auto", solver.engine.removesuffix("-gpu")):
-            raise SolverError(f"solver {solver.label!r} on engine {name!r}", f"say engine={solver.engine!r}")
-        name = solver.engine.removesuffix("-gpu")
-    if name == "auto":
-        name = _automatic(solver, system, plan)
-    kind = "julia-gpu" if name == "julia" and not plan.device.startswith("cpu") else name
-    solvers.check(solver, system, kind, dt=plan.dt)
+def _engine(name: str) -> type[Engine]:
     if name == "julia":
         from pyness.sampling.engines.julia import JuliaEngine
 
@@ -178,28 +115,6 @@ def _engine(name: Any, solver: Solver, system: System, plan: Plan) -> type[Engin
     from pyness.sampling.engines.torch import TorchEngine
 
     return TorchEngine
-
-
-def _automatic(solver: Solver, system: System, plan: Plan) -> str:
-    has_torch = "torch" in solver.algorithm.engines
-    if _julia_ready():
-        _say(f"engine: julia ({solver.name}); engine='torch' takes the embedded one" if has_torch else "engine: julia")
-        return "julia"
-    if has_torch:
-        _say("engine: torch (embedded); `pyness julia setup` gets Julia, then engine='julia'")
-    return "torch"
-
-
-def _julia_ready() -> bool:
-    try:
-        from pyness.sampling.engines.julia import ready
-    except ImportError:
-        return False
-    return ready()
-
-
-def _say(line: str) -> None:
-    log.info(line)
 
 
 class _Run:

@@ -1,0 +1,139 @@
+"""``resolve``: solver, engine and plan of a run, from what was given, what the system recommends and the defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pyness import solvers
+from pyness.errors import InputError, SolverError, UnknownNameError
+from pyness.sampling.plan import Plan
+from pyness.solvers import Solver
+from pyness.systems import System
+
+__all__ = ["ENGINES", "Resolved", "resolve"]
+
+ENGINES = ("auto", "torch", "julia")
+log = logging.getLogger("pyness")
+
+# keywords that steer the steps: a recommended one goes with the recommended algorithm only
+_STEPPING = ("dt", "rtol", "atol", "burn_in_dt")
+_DEFAULTS: Mapping[str, Any] = {"walkers": 10_000, "snapshots": 20}
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """What ``sample`` would do: the solver with its options, the engine (never ``"auto"``) and the plan."""
+
+    solver: Solver
+    engine: str
+    plan: Plan
+
+
+def resolve(
+    system: System,
+    solver: Any = None,
+    engine: str = "auto",
+    *,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "cpu",
+    max_failed: float = 1e-3,
+    **given: Any,
+) -> Resolved:
+    """Everything that ``sample`` would take from these arguments, checked; nothing is sampled.
+
+    Raises:
+        InputError, SolverError, UnknownNameError: as ``sample``.
+    """
+    rest = {"seed": seed, "dtype": dtype, "device": device, "max_failed": max_failed}
+    chosen, plan = _solver_and_plan(system, solver, given, rest)
+    return Resolved(chosen, _engine_name(engine, chosen, system, plan), plan)
+
+
+def _solver_and_plan(
+    system: System, spec: Any, given: Mapping[str, Any], rest: Mapping[str, Any]
+) -> tuple[Solver, Plan]:
+    """Solver and plan, from what was given, the system's recommendation and the defaults, in this order."""
+    recommended = solvers.parse(system.solver) if system.solver else None
+    if spec is None and recommended is None:
+        spec = "SOSRA" if system.diffusion.additive else "EM"
+    solver = recommended if spec is None else solvers.parse(spec)
+    values = {**_DEFAULTS, **system.plan}
+    if recommended is None or recommended.algorithm is not solver.algorithm:
+        values = {key: value for key, value in values.items() if key not in _STEPPING}
+    asked = {key: value for key, value in given.items() if value is not None}
+    for name in ("dt", "rtol", "atol"):
+        if name in asked:
+            _refuse_conflict(solver, name, asked[name])
+            solver = solver.with_options(**{name: asked.pop(name)})
+        if name in solver.options:
+            values[name] = solver.options[name]
+        elif name in values:
+            solver = solver.with_options(**{name: values[name]})
+    values.update(asked)
+    for name in ("burn_in", "spacing"):
+        if values.get(name) is None:
+            raise InputError(
+                f"{name} is not given and system {system.name!r} recommends none",
+                f"give {name}= in the system's time unit",
+            )
+    if solver.adaptive:
+        if asked.get("burn_in_dt") is not None:
+            raise SolverError(
+                f"burn_in_dt is {asked['burn_in_dt']!r} and {solver.name} chooses its own steps",
+                "leave it out, or fix the step with adaptive=false,dt=...",
+            )
+        values["burn_in_dt"] = None
+        values["rtol"] = solver["rtol"] if "atol" not in solver.options or "rtol" in solver.options else 0.0
+        values["atol"] = solver.options.get("atol", 0.0)
+    elif values.get("burn_in_dt") is not None and values.get("dt") is not None and "burn_in_dt" not in asked:
+        values["burn_in_dt"] = max(values["burn_in_dt"], values["dt"])
+    return solver, Plan(**values, **rest)
+
+
+def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
+    if name in ("rtol", "atol") and solver.algorithm.adaptive and not solver.adaptive:
+        raise SolverError(
+            f"{name} is {value!r} and solver {solver.label!r} has a fixed step",
+            f"give solver='{solver.name}:{name}={value}' for an adaptive one",
+        )
+
+
+def _engine_name(name: Any, solver: Solver, system: System, plan: Plan) -> str:
+    """The engine that fits, ``"torch"`` or ``"julia"``; says in one line which one ``auto`` took."""
+    if name not in ENGINES:
+        raise UnknownNameError.of("engine", str(name), ENGINES)
+    if solver.engine is not None:
+        if name not in ("auto", solver.engine.removesuffix("-gpu")):
+            raise SolverError(f"solver {solver.label!r} on engine {name!r}", f"say engine={solver.engine!r}")
+        name = solver.engine.removesuffix("-gpu")
+    if name == "auto":
+        name = _automatic(solver, system, plan)
+    kind = "julia-gpu" if name == "julia" and not plan.device.startswith("cpu") else name
+    solvers.check(solver, system, kind, dt=plan.dt)
+    return name
+
+
+def _automatic(solver: Solver, system: System, plan: Plan) -> str:
+    has_torch = "torch" in solver.algorithm.engines
+    if _julia_ready():
+        _say(f"engine: julia ({solver.name}); engine='torch' takes the embedded one" if has_torch else "engine: julia")
+        return "julia"
+    if has_torch:
+        _say("engine: torch (embedded); `pyness julia setup` gets Julia, then engine='julia'")
+    return "torch"
+
+
+def _julia_ready() -> bool:
+    try:
+        from pyness.sampling.engines.julia import ready
+    except ImportError:
+        return False
+    return ready()
+
+
+def _say(line: str) -> None:
+    log.info(line)
