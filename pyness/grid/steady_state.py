@@ -19,9 +19,9 @@ FLOOR = 1e-300
 FEWEST = 8  # cells per axis; the error estimate needs half of them
 DIRECT_3D = 25_000  # cells up to which a three-dimensional sparse LU is cheap
 PROBE = {1: 256, 2: 48, 3: 16}  # cells per axis while the window of open sides is sought
-REACH = 30.0  # an open side is moved out until log p has fallen by this much
-GROWTH = 0.15
-ROUNDS = 40
+REACH = {1: 30.0, 2: 30.0, 3: 20.0}  # an open side is moved out until log p has fallen by this much,
+GROWTH = 0.15  # in steps of this share of the width,
+ROUNDS = 5  # so often at most: on coarse cells numerical diffusion keeps a strongly driven density from falling
 EDGE_MASS = 1e-6
 
 
@@ -37,8 +37,10 @@ def steady_state(
     Exponentially fitted (Scharfetter-Gummel) finite volumes for ``J = F_v p - D grad p``: positive densities at any
     cell size, exact in one dimension for constant drift. Reflecting sides are no-flux walls, periodic sides wrap
     round. Open sides end in a no-flux wall too, placed where the density is negligible: unless ``low`` or ``high``
-    says where, the box of the system is widened until ``log p`` has fallen by 30. Sparse LU for d <= 2; for d = 3
-    Krylov iteration from a coarser grid. The density has relative accuracy in every cell either way.
+    says where, the box of the system is widened until ``log p`` has fallen by 30 (20 for d = 3), by three quarters of
+    its width on either side at most; where a density is driven hard, cells are better spent on a window of your own.
+    Sparse LU for d <= 2; for d = 3 Krylov iteration from a coarser grid. The density has relative accuracy in every
+    cell either way.
 
     Args:
         system: d <= 3, diffusion a number, a diagonal, or a function that returns a diagonal.
@@ -199,7 +201,9 @@ def _widened(system: System, low, high) -> tuple[tuple[float, ...], tuple[float,
             break
         mesh = Mesh(*map(tuple, corners), (PROBE[system.dim],) * system.dim, periodic)
         log_density = _solve(system, mesh).log_density.reshape(mesh.shape)
-        movable = [(side, axis) for side, axis in movable if np.take(log_density, -side, axis=axis).max() > -REACH]
+        movable = [
+            (side, axis) for side, axis in movable if np.take(log_density, -side, axis=axis).max() > -REACH[system.dim]
+        ]
         for side, axis in movable:
             corners[side][axis] += (2 * side - 1) * GROWTH * box.width[axis]
     return tuple(corners[0]), tuple(corners[1])
