@@ -23,7 +23,7 @@ _HOMES = {
     "Landscape": "pyness.landscape",
     "fit_landscape": "pyness.landscape",
 }
-_ROOMS = ("systems", "solvers", "sampling", "estimators", "landscape", "grid", "plots", "errors", "config", "cli")
+_ROOMS = ("systems", "solvers", "sampling", "estimators", "landscape", "grid", "plots", "errors", "config", "run", "cli")
 
 __all__ = [*_HOMES, *_ROOMS]
 

@@ -21,7 +21,10 @@ ENGINES = ("auto", "torch", "julia")
 SECTIONS = ("system", "sampling", "training")
 _TOP = ("engine", "solver", "seed", *SECTIONS)
 # what `sample` and `fit_landscape` take from the run itself rather than from a setting
-_NOT_SETTINGS = {"system", "samples", "engine", "solver", "seed", "store", "resume", "progress", "checkpoint", "log"}
+_NOT_SETTINGS = {
+    "system", "samples", "engine", "solver", "seed", "start", "store", "resume", "overwrite", "progress", "checkpoint",
+    "log",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class RunConfig:
         parameters: keyword parameters of the system.
         engine: ``"auto" | "torch" | "julia"``.
         solver: ``"NAME"`` or ``"NAME:option=value,..."``; None takes the system's own.
-        seed: whole number, not negative; sampling and training both start from it.
+        seed: whole number, not negative, from which sampling and training both start; None is 0.
         sampling: keyword arguments of ``pyness.sample``.
         training: keyword arguments of ``pyness.fit_landscape``.
 
@@ -46,7 +49,7 @@ class RunConfig:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     engine: str = "auto"
     solver: str | None = None
-    seed: int = 0
+    seed: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
@@ -55,7 +58,8 @@ class RunConfig:
             raise UnknownNameError.of("engine", str(self.engine), ENGINES)
         if self.solver is not None and not isinstance(self.solver, str):
             raise InputError(f"solver is {self.solver!r}", 'give "NAME" or "NAME:option=value"')
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        if self.seed is not None and not (whole and self.seed >= 0):
             raise InputError(f"seed is {self.seed!r}", "give a whole number of at least 0")
         for section, known in settings(self.system).items():
             for key in self._section(section):
@@ -75,6 +79,43 @@ class RunConfig:
 
         return systems.get(self.system, **self.parameters)
 
+    def resolved(self) -> RunConfig:
+        """The same run with nothing left open: parameters, engine, solver with its tolerances, plan, training.
+
+        Raises:
+            InputError, SolverError: a value or a combination that makes no sense.
+        """
+        from pyness import landscape, sampling, systems
+
+        settings = {key: value for key, value in self.sampling.items() if key != "chunk"}
+        system, seed = self.build(), self.seed or 0
+        chosen = sampling.resolve(system, self.solver, self.engine, seed=seed, **settings)
+        solver, plan = chosen.solver, chosen.plan.to_dict()
+        if solver.adaptive and plan["rtol"]:
+            solver = solver.with_options(rtol=plan["rtol"])
+        in_solver = ("dt", "rtol", "atol", "seed")
+        return replace(
+            self,
+            parameters=systems.parameters(self.system) | dict(self.parameters),
+            engine=chosen.engine,
+            solver=str(solver),
+            seed=seed,
+            sampling={key: value for key, value in plan.items() if key not in in_solver and value is not None},
+            training=_defaults(landscape.fit_landscape) | dict(self.training),
+        )
+
+    def under(self, other: RunConfig) -> RunConfig:
+        """``other`` with what is said here put over it."""
+        return RunConfig(
+            system=self.system,
+            parameters={**other.parameters, **self.parameters},
+            engine=other.engine if self.engine == "auto" else self.engine,
+            solver=self.solver or other.solver,
+            seed=other.seed if self.seed is None else self.seed,
+            sampling={**other.sampling, **self.sampling},
+            training={**other.training, **self.training},
+        )
+
     def with_settings(self, assignments: Iterable[str]) -> RunConfig:
         """A copy with each ``"key=value"`` put where its key belongs (see :func:`locate`); values as in TOML."""
         changed = {section: dict(self._section(section)) for section in SECTIONS}
@@ -84,9 +125,7 @@ class RunConfig:
                 raise InputError(f"setting {assignment!r} is not key=value", "write for example --set walkers=20000")
             section, name = locate(self.system, key.strip())
             changed[section][name] = parse_value(text.strip())
-        return replace(
-            self, parameters=changed["system"], sampling=changed["sampling"], training=changed["training"]
-        )
+        return replace(self, parameters=changed["system"], sampling=changed["sampling"], training=changed["training"])
 
     @classmethod
     def read(cls, path: str | Path) -> RunConfig:
@@ -119,7 +158,7 @@ class RunConfig:
             parameters=system,
             engine=table.get("engine", "auto"),
             solver=table.get("solver"),
-            seed=table.get("seed", 0),
+            seed=table.get("seed"),
             sampling=table.get("sampling", {}),
             training=table.get("training", {}),
         )
@@ -129,7 +168,8 @@ class RunConfig:
         lines = [f"engine = {_toml(self.engine)}"]
         if self.solver is not None:
             lines.append(f"solver = {_toml(self.solver)}")
-        lines.append(f"seed = {self.seed}")
+        if self.seed is not None:
+            lines.append(f"seed = {self.seed}")
         for section in SECTIONS:
             values = {"name": self.system, **self.parameters} if section == "system" else self._section(section)
             lines += ["", f"[{section}]"]
@@ -137,10 +177,10 @@ class RunConfig:
         return "\n".join(lines) + "\n"
 
     def differences(self, other: RunConfig) -> list[str]:
-        """What ``other`` has differently, as ``"section.key: mine, theirs"``; empty where both are the same run."""
+        """Where ``other`` says something else, as ``"key (mine, theirs)"``; empty where both are the same run."""
         mine, theirs = self._flat(), other._flat()
         return [
-            f"{key}: {mine.get(key)!r}, {theirs.get(key)!r}"
+            f"{key} ({mine.get(key)!r}, {theirs.get(key)!r})"
             for key in dict.fromkeys([*mine, *theirs])
             if _plain(mine.get(key)) != _plain(theirs.get(key))
         ]
@@ -201,7 +241,13 @@ def parse_value(text: str) -> Any:
 
 
 def _keywords(function: Any) -> list[str]:
-    return [key for key in inspect.signature(function).parameters if key not in _NOT_SETTINGS]
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.name not in _NOT_SETTINGS and p.kind is not p.VAR_KEYWORD]
+
+
+def _defaults(function: Any) -> dict[str, Any]:
+    given = inspect.signature(function).parameters
+    return {key: given[key].default for key in _keywords(function)}
 
 
 def _toml(value: Any) -> str:

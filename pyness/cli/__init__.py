@@ -5,10 +5,12 @@ Exit codes: 0 done, 2 wrong use, 3 sampling failed, 4 training failed, 130 inter
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from pyness.cli.parser import build
 from pyness.errors import PynessError
@@ -20,7 +22,7 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr, never a traceback. Returns the exit code."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _spoken():
         warnings.showwarning = _one_line
         try:
             arguments = build().parse_args(argv)
@@ -38,6 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             return _complain(f"{error.strerror or error}{where}; check space and permissions, then --resume", 2)
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    """What the package has to say (which engine, what is being solved) goes to stderr, one line each."""
+    logger, handler = logging.getLogger("pyness"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("pyness: %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _complain(what: object, code: int) -> int:

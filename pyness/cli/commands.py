@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
-from pyness.cli.tables import show_json, show_table
+from pyness.cli.report import show_report
+from pyness.cli.tables import number, pairs, show_json, show_table
 from pyness.errors import InputError
 
-__all__ = ["report", "run", "systems"]
+__all__ = ["doctor", "julia_setup", "julia_status", "julia_use", "report", "run", "solvers", "systems"]
 
 
 def systems(arguments: argparse.Namespace) -> None:
@@ -18,15 +21,16 @@ def systems(arguments: argparse.Namespace) -> None:
 
     if arguments.name is not None:
         return _one_system(arguments.name, arguments.json)
-    records = [registry.get(name).summary() for name in registry.names()]
+    records = [_system_record(name) for name in registry.names()]
     if arguments.json:
         return show_json(records)
-    columns = ["name", "d", "parameters", "solver", "EPR", "source"]
-    rows = [
-        [r["name"], r["dim"], _pairs(r["parameters"]), r["solver"], _number(r["truth"]["epr"]), r["source"]]
-        for r in map(_system_record, registry.names())
-    ]
-    show_table(columns, rows)
+    show_table(
+        ["name", "d", "parameters", "solver", "EPR", "source"],
+        [
+            [r["name"], r["dim"], pairs(r["parameters"]), r["solver"], number(r["truth"]["epr"]), r["source"]]
+            for r in records
+        ],
+    )
     return None
 
 
@@ -44,19 +48,48 @@ def _one_system(name: str, as_json: bool) -> None:
     record = _system_record(name) | {"settings": config.settings(name)}
     if as_json:
         return show_json(record)
-    box = zip(record["variables"], record["domain"]["low"], record["domain"]["high"], record["domain"]["boundary"])
-    truth = record["truth"]
+    domain, truth = record["domain"], record["truth"]
+    box = zip(record["variables"], domain["low"], domain["high"], domain["boundary"], strict=True)
     show_table(
-        [record["name"], record["source"]],
+        ["", record["name"]],
         [
-            ["variables", ", ".join(f"{v} in [{_number(a)}, {_number(b)}] ({kind})" for v, a, b, kind in box)],
-            ["parameters", _pairs(record["parameters"])],
+            ["source", record["source"]],
+            ["variables", ", ".join(f"{v} in [{number(a)}, {number(b)}] ({kind})" for v, a, b, kind in box)],
+            ["parameters", pairs(record["parameters"])],
             ["solver", record["solver"] or "-"],
-            ["plan", _pairs(record["plan"])],
-            ["EPR", _number(truth["epr"]) + (f" ({truth['source']})" if truth["source"] else "")],
+            ["plan", pairs(record["plan"])],
+            ["EPR", number(truth["epr"]) + (f" ({truth['source']})" if truth["source"] else "")],
             *([f"--set {section}.", ", ".join(keys)] for section, keys in record["settings"].items()),
         ],
     )
+    return None
+
+
+def solvers(arguments: argparse.Namespace) -> None:
+    """``pyness solvers [--system NAME] [--engine NAME]``."""
+    from pyness import solvers as catalogue
+    from pyness.errors import UnknownNameError
+
+    system = None
+    if arguments.system is not None:
+        from pyness import systems as registry
+
+        system = registry.get(arguments.system)
+    if arguments.engine not in (None, *catalogue.ENGINES):
+        raise UnknownNameError.of("engine", arguments.engine, catalogue.ENGINES)
+    rows = catalogue.table(system, arguments.engine)
+    if arguments.json:
+        return show_json(rows)
+    show_table(
+        ["name", "family", "strong", "weak", "stepping", "stiff", "noise", "engines", "when to use it"],
+        [
+            [
+                r["name"], r["family"], number(r["strong order"]), number(r["weak order"]), r["stepping"],
+                "yes" if r["stiff"] else "", " ".join(r["noise"]), " ".join(r["engines"]), r["when"],
+            ]
+            for r in rows
+        ],
+    )  # fmt: skip
     return None
 
 
@@ -67,33 +100,84 @@ def run(arguments: argparse.Namespace) -> None:
 
     what = arguments.what
     from_file = what.endswith(".toml")
+    options = {
+        "engine": arguments.engine,
+        "solver": arguments.solver,
+        "seed": None if arguments.seed is None else _whole("seed", arguments.seed),
+    }
+    options = {key: value for key, value in options.items() if value is not None}
     config = RunConfig.read(what) if from_file else RunConfig(system=what)
-    config = config.with_options(engine=arguments.engine, solver=arguments.solver, seed=_seed(arguments.seed))
-    config = config.with_settings(arguments.settings)
+    config = dataclasses.replace(config, **options).with_settings(arguments.settings)
     out = Path(arguments.out or Path("runs") / (Path(what).stem if from_file else what))
-    done = runs.execute(
-        config, out, resume=arguments.resume, overwrite=arguments.overwrite, progress=not arguments.quiet
-    )
+    try:
+        result = runs.execute(
+            config, out, resume=arguments.resume, overwrite=arguments.overwrite, progress=not arguments.quiet
+        )
+    except KeyboardInterrupt as interrupt:
+        raise runs.interrupted(out) from interrupt
+    show_json(result) if arguments.json else show_report(result, out)
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """``pyness report DIR``."""
+    from pyness import run as runs
+
+    result = runs.read_report(arguments.directory)
+    show_json(result) if arguments.json else show_report(result, Path(arguments.directory))
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """``pyness doctor``; exit code 2 where something is broken (a warning is not)."""
+    from pyness.sampling.engines.julia import provision
+
+    checks = provision.doctor()
     if arguments.json:
-        return show_json(done)
-    _show_report(done, out)
+        show_json([dataclasses.asdict(check) for check in checks])
+    else:
+        show_table(
+            ["", "", "what is there", "what to do"], [[c.name, c.state, c.detail, c.remedy or ""] for c in checks]
+        )
+    return 2 if any(check.state == "bad" for check in checks) else 0
+
+
+def julia_setup(arguments: argparse.Namespace) -> None:
+    """``pyness julia setup``; what it will do is said on stderr before it starts."""
+    from pyness.sampling.engines.julia import provision
+
+    found = provision.setup(say=lambda line: print("pyness:", line, file=sys.stderr, flush=True))
+    _show_installation(found, arguments.json)
+
+
+def julia_use(arguments: argparse.Namespace) -> None:
+    """``pyness julia use EXE --project DIR``."""
+    from pyness.sampling.engines.julia import provision
+
+    _show_installation(provision.use(arguments.executable, arguments.project), arguments.json)
+
+
+def _show_installation(found: Any, as_json: bool) -> None:
+    record = {"exe": found.exe, "project": found.project, "version": ".".join(map(str, found.version))}
+    if as_json:
+        return show_json(record)
+    print(f"Julia {record['version']} at {record['exe']} with project {record['project']}; see `pyness julia status`")
     return None
 
 
-def _seed(text: str | None) -> int | None:
-    if text is None:
-        return None
+def julia_status(arguments: argparse.Namespace) -> int:
+    """``pyness julia status``: one solve is tried; exit code 0 only if it works."""
+    from pyness.sampling.engines.julia import provision
+
+    status = provision.status()
+    if arguments.json:
+        show_json(status)
+    else:
+        rows = [[key, pairs(value) if isinstance(value, dict) else number(value)] for key, value in status.items()]
+        show_table(["", "Julia"], rows)
+    return 0 if status["works"] else 2
+
+
+def _whole(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise InputError(f"seed is {text!r}", "give a whole number of at least 0") from None
-
-
-def _pairs(values: dict[str, Any]) -> str:
-    return " ".join(f"{key}={_number(value)}" for key, value in values.items())
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        raise InputError(f"{name} is {text!r}", "give a whole number of at least 0") from None

@@ -86,6 +86,7 @@ def build() -> argparse.ArgumentParser:
 
     solvers = _command(kinds, "solvers", commands.solvers, "list the SDE solvers", SOLVERS)
     solvers.add_argument("--system", metavar="NAME", help="only those that fit this system")
+    solvers.add_argument("--engine", metavar="NAME", help="only those of torch or julia")
 
     run = _command(kinds, "run", commands.run, "sample, train, report: one run directory", RUN)
     run.add_argument("what", metavar="NAME|FILE.toml", help="a system's name, or a run file")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["show_json", "show_table"]
+__all__ = ["number", "pairs", "show_json", "show_table"]
 
 
 def show_json(value: Any) -> None:
     """Strict JSON: what is not finite becomes null."""
-    print(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+    from pyness.run import strict
+
+    print(json.dumps(strict(value), indent=2, ensure_ascii=False))
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
@@ -24,22 +25,24 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str
     from rich.text import Text
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
     if not console.is_terminal:
-        wide = Console(width=10_000)
+        wide = Console(width=100_000)
         console.width = Measurement.get(wide, wide.options, table).maximum
     console.print(table)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def number(value: Any) -> str:
+    """Six digits of a float; a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """``"a=1 b=2"``."""
+    return " ".join(f"{key}={number(value)}" for key, value in values.items())

@@ -1,6 +1,6 @@
 """Figures. Every function takes ``ax=`` and returns it; none touches pyplot's state or the global style."""
 
-from pyness.plots.curves import profile, step_sizes, training
+from pyness.plots.curves import profile, step_histogram, step_sizes, training
 from pyness.plots.fields import PlanarField
 from pyness.plots.overview import overview
 from pyness.plots.pairs import pairs
@@ -15,6 +15,7 @@ __all__ = [
     "overview",
     "pairs",
     "profile",
+    "step_histogram",
     "step_sizes",
     "training",
 ]

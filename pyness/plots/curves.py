@@ -14,7 +14,7 @@ from pyness.errors import InputError
 from pyness.plots.fields import Steady, evaluate, states_of
 from pyness.plots.style import COLOURS, INK, QUIET, new_axes, styled, symbol, title
 
-__all__ = ["profile", "step_sizes", "training"]
+__all__ = ["profile", "step_histogram", "step_sizes", "training"]
 
 
 @styled
@@ -141,11 +141,39 @@ def step_sizes(
     low, high = min(v.min() for v in arrays.values()), max(v.max() for v in arrays.values())
     edges = np.geomspace(low * 0.95, high * 1.05, bins + 1)
     for (name, value), colour in zip(arrays.items(), _cycle(len(arrays)), strict=True):
-        share = np.histogram(value, edges)[0] / value.size
-        ax.stairs(share, edges, fill=True, color=colour, alpha=0.28)
-        ax.stairs(share, edges, color=colour, lw=1.2, label=name or None)
+        _shares(ax, np.histogram(value, edges)[0], edges, colour, name)
     if reference is not None:
         ax.axvline(reference, color=INK, lw=1, ls=(0, (4, 3)), label=f"fixed, {reference:g}")
+    return _of_steps(ax, label)
+
+
+@styled
+def step_histogram(
+    edges: Sequence[float], counts: Sequence[int], *, label: str = "step size", ax: Axes | None = None
+) -> Axes:
+    """:func:`step_sizes` of a run that kept counts only, ``samples.stats["step"]["histogram"]``.
+
+    Args:
+        edges: ``(n + 1,)`` ends of the bins.
+        counts: ``(n,)`` steps in each.
+
+    Raises:
+        InputError: no step, or another number of edges than ``n + 1``.
+    """
+    if len(edges) != len(counts) + 1 or not sum(counts) > 0:
+        raise InputError(f"{len(counts)} counts (sum {sum(counts)}) and {len(edges)} edges", "give the counts of a run")
+    ax = new_axes(ax)
+    _shares(ax, np.asarray(counts), np.asarray(edges), COLOURS[0])
+    return _of_steps(ax, label)
+
+
+def _shares(ax: Axes, counts: np.ndarray, edges: np.ndarray, colour: str, name: str = "") -> None:
+    share = counts / counts.sum()
+    ax.stairs(share, edges, fill=True, color=colour, alpha=0.28)
+    ax.stairs(share, edges, color=colour, lw=1.2, label=name or None)
+
+
+def _of_steps(ax: Axes, label: str) -> Axes:
     ax.set_xscale("log")
     ax.set_xlabel(label)
     ax.set_ylabel("share of steps")

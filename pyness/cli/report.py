@@ -1,0 +1,64 @@
+"""The report of a run as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyness.cli.tables import number, pairs, show_table
+
+__all__ = ["show_report"]
+
+ESTIMATES = {
+    "epr": ("entropy production rate", "k_B per unit time; the network only as control variate"),
+    "epr_upper": ("  upper bound", "E|F + grad V|^2 in units of D"),
+    "epr_lower": ("  lower bound", ""),
+    "epr_score_free": ("  without a network", "from the samples and the drift alone"),
+    "gradient_error": ("gradient error", "E|grad V - grad U|^2 / E|grad U|^2, no truth needed"),
+}
+
+
+def show_report(report: Mapping[str, Any], out: Path) -> None:
+    """Numbers with their errors, what is known of the truth, where the time went, and every warning."""
+    truth, error, sampling = report.get("truth"), report.get("potential_error"), report["sampling"]
+    rows = [[name, _with_error(report[key]), what] for key, (name, what) in ESTIMATES.items() if report.get(key)]
+    if truth:
+        rows.append(["truth: EPR", _with_error({"value": truth["epr"], "stderr": truth["epr_error"]}), truth["source"]])
+        rows.append(["  deviation", _deviation(report["epr"], truth), "standard errors"])
+    if error:
+        weighted = number(error["rrmse_weighted"])
+        rows.append(["truth: potential", number(error["rrmse"]), f"rRMSE; {weighted} weighted by density, best shift"])
+        if "basin_offset" in error:
+            rows.append(["  between basins", number(error["basin_offset"]), "offset in D"])
+    rows.append(["stationarity", *_stationarity(report["stationarity"])])
+    steps = sampling.get("steps_accepted")
+    if steps is not None:
+        rejected, hits, failed = sampling["steps_rejected"], sampling["wall_hits"], sampling["failed_walkers"]
+        rows.append(
+            ["steps", f"{steps:.3g}", f"rejected {rejected:.3g}, wall hits {hits:.3g}, failed walkers {failed}"]
+        )
+    seconds = {stage: round(spent, 1) for stage, spent in report["seconds"].items()}
+    rows.append(["seconds", f"{sum(seconds.values()):.1f}", pairs(seconds)])
+    show_table([report["system"], report["solver"], f"engine {report['engine']}, seed {report['seed']}, {out}"], rows)
+    for warning in report["warnings"]:
+        print(f"warning: {warning}")
+
+
+def _with_error(estimate: Mapping[str, float | None]) -> str:
+    from pyness.estimators import Estimate
+
+    value, stderr = estimate["value"], estimate["stderr"]
+    return "-" if value is None else str(Estimate(value, float("nan") if stderr is None else stderr))
+
+
+def _deviation(epr: Mapping[str, float | None], truth: Mapping[str, float]) -> str:
+    if epr["value"] is None or not epr["stderr"]:
+        return "-"
+    return f"{(epr['value'] - truth['epr']) / (epr['stderr'] ** 2 + truth['epr_error'] ** 2) ** 0.5:+.2f}"
+
+
+def _stationarity(found: Any) -> tuple[str, str]:
+    if isinstance(found, Mapping) and "max_z" in found:
+        return number(found["max_z"]), "largest |z| of the test functions"
+    return "", str(found)

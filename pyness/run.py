@@ -1,0 +1,246 @@
+"""A run from equations to report, in a directory that can be interrupted anywhere and gone on with.
+
+``run.toml`` says everything the run will do and is written first; ``report.json`` is written last, so a directory is
+finished exactly when it has one. In between each stage leaves what the next one, or a resumed run, needs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import platform
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyness
+from pyness.config import RunConfig
+from pyness.errors import InterruptedRun, StoreError
+
+__all__ = ["execute", "interrupted", "read_report", "strict"]
+
+log = logging.getLogger("pyness")
+
+RUN, SAMPLES, MODEL, CHECKPOINT = "run.toml", "samples.zarr", "model.safetensors", "checkpoint.pt"
+LOG, REPORT = "log.jsonl", "report.json"
+
+
+def execute(
+    config: RunConfig, out: str | Path, *, resume: bool = False, overwrite: bool = False, progress: bool = True
+) -> dict[str, Any]:
+    """Sample, train, report and draw into the directory ``out``; returns what ``report.json`` holds.
+
+    Args:
+        config: the run; what it leaves open is resolved first, and written down.
+        out: an absent or empty directory, unless ``resume`` or ``overwrite``.
+        resume: go on with the run in ``out``, whether empty, interrupted or finished; it must be the same run.
+        overwrite: remove the run in ``out`` (and nothing else) first.
+        progress: show progress bars on standard error.
+
+    Raises:
+        InputError, SolverError: settings that make no sense; nothing is written then.
+        StoreError: ``out`` holds something else, another run, or cannot be written.
+        SamplingError, TrainingError: the stage failed.
+        InterruptedRun: Ctrl-C.
+    """
+    out = Path(out)
+    config = _claim(config, out, resume, overwrite)
+    if (out / REPORT).exists():
+        log.info("%s is finished; this is its report", out)
+        return read_report(out)
+    system, seconds = config.build(), {}
+    samples = pyness.sample(
+        system, config.solver, config.engine, seed=config.seed, store=out / SAMPLES, resume=True, progress=progress,
+        **config.sampling,
+    )  # fmt: skip
+    seconds["sampling"] = samples.stats["seconds"]
+    with _timed(seconds, "training"):
+        landscape = pyness.fit_landscape(
+            system, samples, seed=config.seed, checkpoint=out / CHECKPOINT, log=out / LOG, resume=True,
+            progress=progress, **config.training,
+        )  # fmt: skip
+        landscape.save(out / MODEL)
+    with _timed(seconds, "report"):
+        report = landscape.report(samples)
+        truth, error, reference = _against_truth(system, landscape, samples)
+    with _timed(seconds, "figures"):
+        _draw(out, landscape, samples, report, reference)
+    result = {
+        **report.to_dict(),
+        "system": config.system,
+        "parameters": dict(config.parameters),
+        "engine": config.engine,
+        "solver": config.solver,
+        "seed": config.seed,
+        "sampling": dict(samples.stats),
+        "seconds": seconds,
+        "versions": {**samples.metadata["versions"], "platform": platform.platform()},
+    }
+    if truth:
+        result["truth"] = truth
+    if error:
+        result["potential_error"] = error
+    _write(out / REPORT, json.dumps(strict(result), indent=2) + "\n")
+    return read_report(out)
+
+
+def read_report(out: str | Path) -> dict[str, Any]:
+    """What ``report.json`` of a run directory holds.
+
+    Raises:
+        StoreError: no such directory, an unfinished run, or a damaged file.
+    """
+    out = Path(out)
+    path = out / REPORT
+    if not out.is_dir():
+        raise StoreError(f"{out} is no directory", "give the directory of a run")
+    if not path.exists():
+        remedy = f"finish it: pyness run {out / RUN} --out {out} --resume" if (out / RUN).exists() else "give another"
+        raise StoreError(f"{out} has no {REPORT}", remedy)
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["system"], report["epr"]["value"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} is damaged or no report of pyness", "remove it and resume the run") from error
+    return report
+
+
+def interrupted(out: str | Path) -> InterruptedRun:
+    """What to say after Ctrl-C: how the run in ``out`` is gone on with."""
+    out = Path(out)
+    if not (out / RUN).exists():
+        return InterruptedRun("interrupted before anything was written", "run it again")
+    command = shlex.join(["pyness", "run", str(out / RUN), "--out", str(out), "--resume"])
+    return InterruptedRun(f"interrupted; {out} keeps what is done", f"go on with: {command}")
+
+
+def _claim(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> RunConfig:
+    """The resolved run, with ``out`` ready for it and holding its ``run.toml``."""
+    if out.exists() and not out.is_dir():
+        raise StoreError(f"{out} is a file", "give a directory")
+    left = [entry for entry in out.iterdir() if entry.suffix != ".part"] if out.exists() else []
+    if left and not (resume or overwrite):
+        raise StoreError(f"{out} is not empty", "give another directory, --resume to go on, --overwrite to replace")
+    if left and not (out / RUN).exists():
+        raise StoreError(f"{out} is not empty and has no {RUN}, so it is no run of pyness", "give another directory")
+    if left and resume:
+        return _same_run(config, RunConfig.read(out / RUN), out)
+    config = config.resolved()
+    if left:
+        _remove_run(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / RUN, f"# pyness {pyness.__version__}: `pyness run` with this file repeats the run\n{config.to_toml()}")
+    return config
+
+
+def _same_run(asked: RunConfig, there: RunConfig, out: Path) -> RunConfig:
+    if asked.system != there.system:
+        raise StoreError(f"{out} is a run of {there.system!r}, not of {asked.system!r}", "give another directory")
+    different = there.differences(asked.under(there).resolved())
+    if different:
+        raise StoreError(
+            f"{out} is another run, with (there, here) {', '.join(different)}",
+            "leave these settings out to go on with it, or give another directory",
+        )
+    return there
+
+
+def _remove_run(out: Path) -> None:
+    from pyness.sampling.store import Store
+
+    if (out / SAMPLES).exists():
+        Store.discard(out / SAMPLES)
+    # run.toml goes last, so that an interrupted removal can be repeated
+    mine = [
+        out / REPORT,
+        *out.glob("*.png"),
+        *out.glob(f"{Path(MODEL).stem}.*"),
+        out / CHECKPOINT,
+        out / LOG,
+        out / RUN,
+    ]
+    for path in mine:
+        path.unlink(missing_ok=True)
+
+
+def _against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict, Any]:
+    """What is known exactly, how far the potential is from it, and the grid solution where there is one."""
+    from pyness.estimators import basins, potential_error
+    from pyness.grid import steady_state
+
+    known = {"epr": system.truth.epr, "epr_error": system.truth.epr_error, "source": system.truth.source}
+    exact, reference = system.truth.potential, None
+    if exact is None and system.truth.grid:
+        log.info("solving %s on %s cells for comparison", system.name, "x".join(map(str, system.truth.grid)))
+        solution = steady_state(system, shape=system.truth.grid)
+        exact, reference = solution.interpolate, solution.landscape
+        if known["epr"] is None:
+            cells = "x".join(map(str, system.truth.grid))
+            known = {"epr": solution.epr, "epr_error": solution.epr_error, "source": f"finite volume, {cells} cells"}
+    truth = known if known["epr"] is not None else {}
+    if exact is None:
+        return truth, {}, None
+    scale = system.potential_scale
+    if system.evaluation is None:
+        points = samples.states[:, -1].double()
+        compared = potential_error(
+            landscape.potential(points), exact(points), scale, weights=points.new_ones(len(points))
+        )
+        return truth, compared.to_dict() | {"points_are": "samples"}, reference
+    nodes = system.evaluation.nodes()
+    learnt, true = landscape.potential(nodes), exact(nodes)
+    error = potential_error(learnt, true, scale, cap=system.evaluation.cap).to_dict() | {"points_are": "grid"}
+    wells = [basin for basin in basins(learnt, true, scale) if basin.free_energy_true < system.evaluation.cap * scale]
+    if len(wells) > 1:
+        off = [(well.free_energy - well.free_energy_true) / scale for well in wells]
+        error["basin_offset"] = max(off) - min(off)
+    return truth, error, reference
+
+
+def _draw(out: Path, landscape: Any, samples: Any, report: Any, reference: Any) -> None:
+    from pyness import plots
+
+    plots.overview(landscape, samples, report, out / "overview.png", truth=reference)
+    records = [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()]
+    measured = [r for r in records if "step" in r and "gradient_error" in r]
+    if measured:
+        axes = plots.training(
+            [r["step"] for r in measured], {"gradient error": [r["gradient_error"] for r in measured]}
+        )
+        axes.figure.savefig(out / "training.png")
+    histogram = samples.stats["step"].get("histogram")
+    if histogram:
+        axes = plots.step_histogram(histogram["edges"], histogram["counts"])
+        axes.figure.savefig(out / "steps.png")
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - begun
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror}", "free space or mend permissions, then resume"
+        ) from error
+
+
+def strict(value: Any) -> Any:
+    """As strict JSON has it: what is not finite becomes null."""
+    if isinstance(value, dict):
+        return {str(key): strict(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
