@@ -35,25 +35,26 @@ def profile(
     shifted to make them agree.
 
     Args:
-        steady: a landscape; in more than two dimensions only its ``system`` is used.
-        samples: ``Samples`` or states ``(..., d)``; needed for d > 2.
+        steady: a landscape; in more than two dimensions, or of a score, only its ``system`` is used.
+        samples: ``Samples`` or states ``(..., d)``; needed for d > 2 and for a score.
         truth: something with ``potential(x)`` to compare with, ``GridSolution.landscape`` for example; the exact
             potential of the system where it has one.
         coordinate: which one.
         cap: upper end of the ordinate.
 
     Raises:
-        InputError: an unknown coordinate, or d > 2 without samples.
+        InputError: an unknown coordinate, or neither samples nor a potential to draw.
     """
     system = steady.system
     if not 0 <= coordinate < system.dim:
         raise InputError(f"coordinate is {coordinate}", f"give one of 0 .. {system.dim - 1}")
-    if system.dim > 2 and samples is None:
-        raise InputError(f"system {system.name!r} has {system.dim} coordinates", "pass samples=")
+    drawn = system.dim <= 2 and hasattr(steady, "potential")
+    if not drawn and samples is None:
+        raise InputError(f"system {system.name!r} has {system.dim} coordinates and no potential", "pass samples=")
     ax = new_axes(ax)
     low, high = (np.array(corner, dtype=float) for corner in system.window)
     reach = 0.0
-    if system.dim <= 2:
+    if drawn:
         axes = [np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True)]
         nodes = torch.from_numpy(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
         learnt = _marginal(steady.potential, nodes, axes, coordinate, system.potential_scale)

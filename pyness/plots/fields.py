@@ -88,8 +88,8 @@ def planar_field(
         return _on_nodes(steady, (first, second), names, low, high, resolution, unit)
     if samples is None:
         raise InputError(
-            f"system {system.name!r} has {system.dim} coordinates and no samples were given",
-            "pass samples=: two coordinates of it are shown by their marginal",
+            f"a map of {system.name!r} (d = {system.dim}) counts samples and none were given",
+            "pass samples=; without them only a potential in two dimensions can be drawn",
         )
     return _from_samples(steady, states_of(samples), (first, second), names, low, high, max(resolution // 3, 8))
 

@@ -188,6 +188,15 @@ def test_overview_says_what_the_report_says(exact, tmp_path):
     assert panels[0].get_xlim() == panels[1].get_xlim() == panels[2].get_xlim() == (0, 3)
 
 
+def test_a_score_without_a_potential_is_drawn_from_its_samples(exact):
+    score = SimpleNamespace(system=exact.system, current_velocity=exact.current_velocity)
+    samples = exact.system.domain.uniform(2000, torch.Generator().manual_seed(0))
+    figure = plots.overview(score, samples, resolution=60)
+    assert figure.axes[2].get_legend_handles_labels()[1] == ["samples"]
+    with pytest.raises(InputError, match="none were given"):
+        plots.overview(score)
+
+
 def test_overview_of_three_dimensions_and_of_one(cloud):
     figure = plots.overview(Rotor(), cloud, coordinates=(1, 2), resolution=60)
     assert figure.axes[0].get_xlabel() == "$x_{2}$"
@@ -253,7 +262,7 @@ def test_density_and_pairs(cloud, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
-        ((Rotor(),), {}, "no samples were given"),
+        ((Rotor(),), {}, "none were given"),
         ((Exact(),), {"coordinates": (0, 0)}, "two different"),
         ((Exact(),), {"coordinates": (0, 4)}, "two different"),
         ((Exact(),), {"cap": 0.0}, "cap is 0.0"),

@@ -1,0 +1,17 @@
+"""The short examples run as they stand, in an empty directory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_own_system(tmp_path):
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / "own_system.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "epr = 105.26" in run.stdout
+    assert (tmp_path / "fitzhugh-nagumo.png").read_bytes()[:4] == b"\x89PNG"
