@@ -24,8 +24,8 @@ def parameter_slots(graph: Graph, outputs: Sequence[int]) -> dict[int, int]:
     return {index: slot for slot, index in enumerate(parameters)}
 
 
-def function_source(name: str, graph: Graph, outputs: np.ndarray, slots: Mapping[int, int]) -> str:
-    """Julia source of ``name!(du, u, p, t)`` and ``name(u, p, t)``.
+def function_source(name: str, graph: Graph, outputs: np.ndarray, slots: Mapping[int, int], *, static: bool) -> str:
+    """Julia source of ``name!(du, u, p, t)``, and of ``name(u, p, t)`` where ``static`` asks for it.
 
     Args:
         name: what the functions are called.
@@ -38,22 +38,13 @@ def function_source(name: str, graph: Graph, outputs: np.ndarray, slots: Mapping
         f"du[{', '.join(str(k + 1) for k in place)}] = {writer.value(int(outputs[place]))}"
         for place in np.ndindex(outputs.shape)
     ]
-    # Julia's arrays are column-major
-    values = ", ".join(writer.value(int(i)) for i in outputs.T.flat)
-    kind = f"{'SVector' if outputs.ndim == 1 else 'SMatrix'}{{{', '.join(map(str, outputs.shape))}}}"
-    return "\n".join(
-        [
-            f"function {name}!(du, u, p, t)",
-            *_block(body + targets),
-            "    return nothing",
-            "end",
-            "",
-            f"function {name}(u, p, t)",
-            *_block([*body, f"return {kind}({values})"]),
-            "end",
-            "",
-        ]
-    )
+    lines = [f"function {name}!(du, u, p, t)", *_block(body + targets), "    return nothing", "end", ""]
+    if static:
+        # Julia's arrays are column-major
+        values = ", ".join(writer.value(int(i)) for i in outputs.T.flat)
+        kind = f"{'SVector' if outputs.ndim == 1 else 'SMatrix'}{{{', '.join(map(str, outputs.shape))}}}"
+        lines += [f"function {name}(u, p, t)", *_block([*body, f"return {kind}({values})"]), "end", ""]
+    return "\n".join(lines)
 
 
 def _block(lines: Sequence[str]) -> list[str]:

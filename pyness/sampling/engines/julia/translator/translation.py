@@ -20,6 +20,10 @@ from pyness.systems import System
 __all__ = ["Translation", "translate"]
 
 
+#: Systems of more coordinates are not given functions of static arrays, which would take long to compile.
+LARGEST_STATIC = 20
+
+
 @dataclass(frozen=True)
 class Translation:
     """A translated system.
@@ -27,20 +31,24 @@ class Translation:
     Attributes:
         dim: the dimension ``d``.
         graph: the intermediate form.
-        drift: ``(d,)`` nodes of ``F``.
+        drift: ``(d,)`` nodes of ``F``; None where it was not asked for.
         noise: ``(d,)`` nodes of the diagonal or ``(d, d)`` nodes of the matrix ``sqrt(2 D)``.
         additive: whether the noise is independent of the state.
     """
 
     dim: int
     graph: Graph
-    drift: np.ndarray
+    drift: np.ndarray | None
     noise: np.ndarray
     additive: bool
 
     @cached_property
+    def _fields(self) -> dict[str, np.ndarray]:
+        return {"noise": self.noise} if self.drift is None else {"drift": self.drift, "noise": self.noise}
+
+    @cached_property
     def _slots(self) -> dict[int, int]:
-        return parameter_slots(self.graph, [*self.drift.flat, *self.noise.flat])
+        return parameter_slots(self.graph, [i for nodes in self._fields.values() for i in nodes.flat])
 
     @cached_property
     def parameters(self) -> np.ndarray:
@@ -50,9 +58,9 @@ class Translation:
     @cached_property
     def source(self) -> str:
         """Julia source of ``drift!``, ``drift``, ``noise!`` and ``noise``; the same for all values of parameters."""
+        static = self.dim <= LARGEST_STATIC
         return "\n".join(
-            function_source(name, self.graph, nodes, self._slots)
-            for name, nodes in (("drift", self.drift), ("noise", self.noise))
+            function_source(name, self.graph, nodes, self._slots, static=static) for name, nodes in self._fields.items()
         )
 
     def evaluate_drift(self, x: np.ndarray) -> np.ndarray:
@@ -65,8 +73,11 @@ class Translation:
         return evaluate(self.graph, list(self.noise.flat), x).reshape(*x.shape[:-1], *self.noise.shape)
 
 
-def translate(system: System) -> Translation:
+def translate(system: System, *, drift: bool = True) -> Translation:
     """The drift and the noise factor ``sqrt(2 D)`` of a system, traced.
+
+    Args:
+        drift: whether the drift is wanted (its author may have given it in Julia).
 
     Raises:
         TranslationError: an operation without a translation or a branch on the state (with the user's line), values
@@ -76,9 +87,9 @@ def translate(system: System) -> Translation:
     points = system.domain.uniform(2, generator, dtype=torch.float64)
     graph = Graph()
     try:
-        drift = _trace_twice(system.drift, points, graph, "drift")
+        force = _trace_twice(system.drift, points, graph, "drift") if drift else None
         noise = _trace_twice(system.diffusion.noise_factor, points, graph, "diffusion")
-        if len(graph.live([*drift.flat, *noise.flat])) > LARGEST:
+        if len(graph.live([*(force.flat if drift else ()), *noise.flat])) > LARGEST:
             raise TooLarge
     except TooLarge:
         raise TranslationError(
@@ -87,7 +98,9 @@ def translate(system: System) -> Translation:
         ) from None
     if noise.ndim == 0:
         noise = np.full(system.dim, noise)
-    return Translation(system.dim, graph, drift, noise, system.diffusion.additive)
+    if noise.ndim == 2 and all(graph.is_whole(int(i), 0) for i in noise[~np.eye(system.dim, dtype=bool)]):
+        noise = np.diagonal(noise)
+    return Translation(system.dim, graph, force, noise, system.diffusion.additive)
 
 
 def _trace_twice(function: Callable, points: torch.Tensor, graph: Graph, label: str) -> np.ndarray:
