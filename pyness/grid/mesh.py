@@ -113,6 +113,11 @@ class Faces:
         flux = self.forward * density[self.left] - self.backward * density[self.right]
         return float((flux * self.affinity(log_density)).sum() * self.mesh.volume)
 
+    def mean_peclet(self, density: np.ndarray) -> float:
+        """``|F_v| h / D`` averaged over the density and the axes; beyond 1 the cells do not resolve the noise."""
+        weight = density[self.left] + density[self.right]
+        return float((np.abs(self.peclet) * weight).sum() / weight.sum())
+
     def velocity(self, log_density: np.ndarray) -> np.ndarray:
         """``(cells, d)`` current velocity: mean of the two faces of a cell, zero on a wall.
 
