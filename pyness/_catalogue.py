@@ -288,6 +288,7 @@ OMITTED: dict[str, str] = {
     "IIF1Mil": "needs the drift in two parts",
     "AutoSOSRI2": "switches between two algorithms: give the object itself, from diffeqpy",
     "AutoSOSRA2": "switches between two algorithms: give the object itself, from diffeqpy",
+    "StochasticCompositeAlgorithm": "is made of other algorithms: give the object itself, from diffeqpy",
     "BAOAB": "needs positions and velocities as two equations; its law is that of Langevin dynamics only",
     "RandomEM": "for random ordinary differential equations",
     "RandomHeun": "for random ordinary differential equations",

@@ -1,8 +1,15 @@
-"""Julia inside this process, through juliacall: for GPU tensors and for algorithm objects made by diffeqpy."""
+"""Julia inside this process, through juliacall: for GPU tensors and for algorithm objects made by diffeqpy.
+
+What was measured (Julia 1.10.8, juliacall 0.9.34, torch 2.13, Linux; six runs each of threaded, garbage-making
+Julia between torch operations): the order in which torch and juliacall are imported makes no difference; several
+Julia threads without Julia's own signal handling end in SIGSEGV in every run, with it in none; Ctrl-C then ends the
+process, unless SIGINT is unblocked again for Python's main thread, as here, and then raises KeyboardInterrupt.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import warnings
 from collections.abc import Sequence
@@ -31,6 +38,7 @@ class EmbeddedSession(Session):
 
     def _start(self) -> Any:
         before = dict(os.environ)
+        on_interrupt = signal.getsignal(signal.SIGINT)
         os.environ.update(self._environment())
         try:
             with warnings.catch_warnings():
@@ -45,6 +53,10 @@ class EmbeddedSession(Session):
             for name in self._environment():
                 os.environ.pop(name)
                 os.environ.update({name: before[name]} if name in before else {})
+        if threading.current_thread() is threading.main_thread() and on_interrupt is not None:
+            # Julia took Ctrl-C for itself
+            signal.signal(signal.SIGINT, on_interrupt)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return juliacall.Main
 
     def _environment(self) -> dict[str, str]:

@@ -110,6 +110,10 @@ class Session(abc.ABC):
     def _request(self, source: str) -> str:
         """Send source, return the JSON answer."""
 
+    def _printed(self) -> str:
+        """What Julia has printed since this was last asked, where it does not go to the terminal."""
+        return ""
+
     @abc.abstractmethod
     def _array(self, tensor: torch.Tensor) -> str:
         """The Julia expression for a contiguous tensor."""
@@ -121,7 +125,9 @@ class Session(abc.ABC):
         if "error" not in answer:
             return answer["value"]
         error = answer["error"]
-        trace = JuliaTrace(error["kind"], error["message"], error["trace"])
+        trace = JuliaTrace(
+            error["kind"], error["message"], "\n\n".join(filter(None, (error["trace"], self._printed())))
+        )
         raise JuliaError(*_explained(trace)) from trace
 
     def _literal(self, value: Any) -> str:
@@ -170,8 +176,14 @@ def literal_dims(tensor: torch.Tensor) -> str:
 def _explained(trace: JuliaTrace) -> tuple[str, str]:
     """Problem and remedy in one line for what Julia raised."""
     first = trace.message.strip().partition("\n")[0][:300]
-    missing = re.search(r"Package (\w+) (?:\[[-0-9a-f]+\] )?(?:not found|is required but does not)", trace.message)
+    missing = re.search(r"Package (\w+) (?:\[[-0-9a-f]+\] )?(?:not found|is required but does not)", trace.trace)
     if missing:
         return f"Julia package {missing[1]} is not installed", installation.SETUP
+    broken = re.search(r"Failed to precompile (\w+)", first)
+    if broken:
+        return (
+            f"Julia package {broken[1]} does not compile",
+            "its error is in the cause; `pyness doctor` has the versions",
+        )
     what = first if first.startswith(trace.kind) else f"{trace.kind}: {first}"
     return f"Julia raised {what}", "the Julia trace is in the cause of this error"

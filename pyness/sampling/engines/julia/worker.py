@@ -40,6 +40,7 @@ class WorkerSession(Session):
             raise JuliaError("a Julia process of its own needs Unix sockets", "take engine='torch' on this system")
         self._lock = threading.Lock()
         self._regions = _Regions()
+        self._heard = 0
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the worker)
         with (
             tempfile.TemporaryDirectory(prefix="pyness-", dir="/tmp") as directory,
@@ -152,13 +153,17 @@ class WorkerSession(Session):
         self._kill()
         code = self._worker.returncode
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        self._log.seek(0)
-        said = self._log.read().decode(errors="replace")[-20_000:].strip()
+        said = self._printed()
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         first = next((line for line in lines if line.startswith("ERROR")), lines[0] if lines else "it said nothing")
         error = JuliaError(f"the Julia process {how}: {first[:200]}", "see `pyness doctor`; the cause has all it said")
         error.__cause__ = JuliaTrace("ProcessExited", first, said)
         return error
+
+    def _printed(self) -> str:
+        said = os.pread(self._log.fileno(), 1 << 20, self._heard)
+        self._heard += len(said)
+        return said.decode(errors="replace")[-20_000:].strip()
 
     def _array(self, tensor: torch.Tensor) -> str:
         region, offset = self._regions.locate(tensor)
