@@ -170,7 +170,7 @@ def _remove_run(out: Path) -> None:
 
 def _against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict, Any]:
     """What is known exactly, how far the potential is from it, and the grid solution where there is one."""
-    from pyness.estimators import basins, potential_error
+    from pyness.estimators.metrics import basins, potential_error
     from pyness.grid import steady_state
 
     known = {"epr": system.truth.epr, "epr_error": system.truth.epr_error, "source": system.truth.source}

@@ -46,7 +46,7 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
 
 
 def _with_error(estimate: Mapping[str, float | None]) -> str:
-    from pyness.estimators import Estimate
+    from pyness.estimators.estimate import Estimate
 
     value, stderr = estimate["value"], estimate["stderr"]
     return "-" if value is None else str(Estimate(value, float("nan") if stderr is None else stderr))
