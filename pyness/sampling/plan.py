@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -33,7 +33,8 @@ class Plan:
         rtol: error an adaptive method allows itself in a step, in units of each coordinate's fluctuation scale
             (``pyness.sampling.scale``).
         atol: the same as an absolute number; the two are added.
-        burn_in_dt: a coarser step for the burn-in of a fixed-step method.
+        burn_in_dt: a coarser step for the burn-in of a fixed-step method, all but its last hundredth (``FINE``): what
+            is slow has relaxed by then, and what is fast forgets the coarse step in that hundredth.
         seed: whole number, not negative.
         dtype: ``"float32"`` or ``"float64"``.
         device: a torch device, ``"cpu"`` or ``"cuda"``.
@@ -42,6 +43,8 @@ class Plan:
     Raises:
         InputError: any of them out of range or of the wrong kind, with the value.
     """
+
+    FINE: ClassVar[float] = 0.01
 
     walkers: int
     burn_in: float

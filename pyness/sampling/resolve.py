@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +15,6 @@ from pyness.systems import System
 __all__ = ["ENGINES", "Resolved", "resolve"]
 
 ENGINES = ("auto", "torch", "julia")
-log = logging.getLogger("pyness")
-
 # keywords that steer the steps: a recommended one goes with the recommended algorithm only
 _STEPPING = ("dt", "rtol", "atol", "burn_in_dt")
 _DEFAULTS: Mapping[str, Any] = {"walkers": 10_000, "snapshots": 20}
@@ -25,11 +22,19 @@ _DEFAULTS: Mapping[str, Any] = {"walkers": 10_000, "snapshots": 20}
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """What ``sample`` would do: the solver with its options, the engine (never ``"auto"``) and the plan."""
+    """What ``sample`` would do.
+
+    Attributes:
+        solver: with its options.
+        engine: never ``"auto"``.
+        plan: all of it.
+        note: where ``"auto"`` was asked for, which engine that is and how to get the other.
+    """
 
     solver: Solver
     engine: str
     plan: Plan
+    note: str = ""
 
 
 def resolve(
@@ -50,7 +55,10 @@ def resolve(
     """
     rest = {"seed": seed, "dtype": dtype, "device": device, "max_failed": max_failed}
     chosen, plan = _solver_and_plan(system, solver, given, rest)
-    return Resolved(chosen, _engine_name(engine, chosen, system, plan), plan)
+    name, note = _engine_name(engine, chosen)
+    kind = "julia-gpu" if name == "julia" and not plan.device.startswith("cpu") else name
+    solvers.check(chosen, system, kind, dt=plan.dt)
+    return Resolved(chosen, name, plan, note)
 
 
 def _solver_and_plan(
@@ -60,18 +68,20 @@ def _solver_and_plan(
     recommended = solvers.parse(system.solver) if system.solver else None
     if spec is None and recommended is None:
         spec = "SOSRA" if system.diffusion.additive else "EM"
-    solver = recommended if spec is None else solvers.parse(spec)
+    asked = {key: value for key, value in given.items() if value is not None}
+    solver = _overridden(recommended, asked) if spec is None else solvers.parse(spec)
     values = {**_DEFAULTS, **system.plan}
     if recommended is None or recommended.algorithm is not solver.algorithm:
         values = {key: value for key, value in values.items() if key not in _STEPPING}
-    asked = {key: value for key, value in given.items() if value is not None}
+    elif not (solver.adaptive or recommended.adaptive):
+        values = {"dt": recommended["dt"], **values}
     for name in ("dt", "rtol", "atol"):
         if name in asked:
             _refuse_conflict(solver, name, asked[name])
             solver = solver.with_options(**{name: asked.pop(name)})
         if name in solver.options:
             values[name] = solver.options[name]
-        elif name in values:
+        elif values.get(name) is not None:
             solver = solver.with_options(**{name: values[name]})
     values.update(asked)
     for name in ("burn_in", "spacing"):
@@ -94,6 +104,12 @@ def _solver_and_plan(
     return solver, Plan(**values, **rest)
 
 
+def _overridden(recommended: Solver, asked: Mapping[str, Any]) -> Solver:
+    """The recommended solver without the options for which another value is asked."""
+    options = {key: value for key, value in recommended.options.items() if asked.get(key) is None}
+    return dataclasses.replace(recommended, options=options, label="")
+
+
 def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
     if name in ("rtol", "atol") and solver.algorithm.adaptive and not solver.adaptive:
         raise SolverError(
@@ -102,38 +118,24 @@ def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
         )
 
 
-def _engine_name(name: Any, solver: Solver, system: System, plan: Plan) -> str:
-    """The engine that fits, ``"torch"`` or ``"julia"``; says in one line which one ``auto`` took."""
+def _engine_name(name: Any, solver: Solver) -> tuple[str, str]:
+    """``"torch"`` or ``"julia"``, and what to say about the choice where it was left open."""
     if name not in ENGINES:
         raise UnknownNameError.of("engine", str(name), ENGINES)
     if solver.engine is not None:
-        if name not in ("auto", solver.engine.removesuffix("-gpu")):
-            raise SolverError(f"solver {solver.label!r} on engine {name!r}", f"say engine={solver.engine!r}")
-        name = solver.engine.removesuffix("-gpu")
-    if name == "auto":
-        name = _automatic(solver, system, plan)
-    kind = "julia-gpu" if name == "julia" and not plan.device.startswith("cpu") else name
-    solvers.check(solver, system, kind, dt=plan.dt)
-    return name
+        own = solver.engine.removesuffix("-gpu")
+        if name not in ("auto", own):
+            raise SolverError(f"solver {solver.label!r} on engine {name!r}", f"say engine={own!r}")
+        return own, ""
+    if name != "auto":
+        return name, ""
+    from pyness.sampling.engines.julia import ready
 
-
-def _automatic(solver: Solver, system: System, plan: Plan) -> str:
     has_torch = "torch" in solver.algorithm.engines
-    if _julia_ready():
-        _say(f"engine: julia ({solver.name}); engine='torch' takes the embedded one" if has_torch else "engine: julia")
-        return "julia"
+    if ready():
+        other = "; engine='torch' takes the embedded one" if has_torch else ""
+        return "julia", f"engine: julia, {solver.name}{other}"
     if has_torch:
-        _say("engine: torch (embedded); `pyness julia setup` gets Julia, then engine='julia'")
-    return "torch"
-
-
-def _julia_ready() -> bool:
-    try:
-        from pyness.sampling.engines.julia import ready
-    except ImportError:
-        return False
-    return ready()
-
-
-def _say(line: str) -> None:
-    log.info(line)
+        return "torch", "engine: torch (embedded); `pyness julia setup` gets the other, Julia"
+    # what no engine at hand can do is refused there, with the way to Julia
+    return "julia", f"engine: julia, which alone has {solver.name}"

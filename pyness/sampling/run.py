@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import logging
 import platform
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,7 @@ def sample(
     Example:
         >>> samples = pyness.sample(pyness.systems.get("double-well"), walkers=1000)
         >>> samples.states.shape
-        torch.Size([1000, 20, 2])
+        torch.Size([1000, 40, 2])
     """
     if not isinstance(system, System):
         raise InputError(f"system is {system!r}", "give a System, for example pyness.systems.get('double-well')")
@@ -103,6 +104,8 @@ def sample(
     }  # fmt: skip
     rest = {"seed": seed, "dtype": dtype, "device": device, "max_failed": max_failed}
     chosen = resolve(system, solver, engine, **given, **rest)
+    if chosen.note:
+        tqdm.write(chosen.note, file=sys.stderr)
     run = _Run(system, chosen.solver, chosen.plan, _engine(chosen.engine), start, chunk)
     return run.execute(store, resume, overwrite, progress)
 
@@ -152,7 +155,7 @@ class _Run:
         plan = self.plan
         return {
             "system": self.system.to_dict(),
-            "solver": self.solver.label,
+            "solver": str(self.solver),
             "options": dict(self.solver.options),
             "engine": {"name": engine.name, **engine.describe()},
             "plan": plan.to_dict(),

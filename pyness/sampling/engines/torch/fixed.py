@@ -23,11 +23,11 @@ STRIDE = 8
 def segments(job: Job) -> list[tuple[int, float, bool]]:
     """``(steps, step, recorded)`` of the burn-in and of each snapshot; every segment ends exactly on its time."""
     plan = job.plan
-    dt = plan.dt
-    out = []
-    if plan.burn_in > 0:
-        out.append((*_divide(plan.burn_in, plan.burn_in_dt or dt), False))
-    return out + [(*_divide(plan.spacing, dt), True)] * plan.snapshots
+    burn_in = [(plan.burn_in, plan.dt)]
+    if plan.burn_in_dt is not None:
+        burn_in = [((1 - plan.FINE) * plan.burn_in, plan.burn_in_dt), (plan.FINE * plan.burn_in, plan.dt)]
+    out = [(*_divide(duration, dt), False) for duration, dt in burn_in if duration > 0]
+    return out + [(*_divide(plan.spacing, plan.dt), True)] * plan.snapshots
 
 
 def _divide(duration: float, dt: float) -> tuple[int, float]:
@@ -50,7 +50,7 @@ def run_fixed(
     dead = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
     parts = segments(job)
     total = sum(steps for steps, _, _ in parts)
-    time, snapshot, untold = 0.0, 0, 0
+    time, snapshot, untold, evaluations = 0.0, 0, 0, 0
     for steps, step, recorded in parts:
         h = torch.tensor(step, dtype=x.dtype, device=x.device)
         for first in range(0, steps, STRIDE):
@@ -59,7 +59,8 @@ def run_fixed(
             count = min(STRIDE, steps - first)
             before = x
             drawn = normals[:count].normal_(generator=generator)
-            x = _stride(x, drawn, h, method, domain)
+            x, used = _stride(x, drawn, h, method, domain)
+            evaluations += used
             if recorded and domain.walled:
                 ledger.fold(drawn[:, 0].reshape(-1, dim), rows[: count * x.shape[0]])
             if not bool(torch.isfinite(x.sum())):
@@ -77,25 +78,29 @@ def run_fixed(
             block.out[:, snapshot] = x[: block.size]
             snapshot += 1
     tick(untold / total)
-    return ledger.close(_stats(parts, block.size, method))
+    return ledger.close(_stats(parts, block.size, evaluations))
 
 
-def _stride(x: torch.Tensor, normals: torch.Tensor, h: torch.Tensor, method: Method, domain: Domain) -> torch.Tensor:
+def _stride(
+    x: torch.Tensor, normals: torch.Tensor, h: torch.Tensor, method: Method, domain: Domain
+) -> tuple[torch.Tensor, int]:
     """Several steps; the noise of each is overwritten by the state before it was folded."""
     w = normals[:, 0].mul_(torch.sqrt(h))
     a = area(h, normals[:, 1]) if method.needs_area else None
+    evaluations = 0
     for k in range(normals.shape[0]):
-        y, _ = method(x, h, w[k], a[k] if a is not None else None)
+        y, _, used = method(x, h, w[k], a[k] if a is not None else None)
+        evaluations += used
         x = domain.restore(y)
         w[k] = y
-    return x
+    return x, evaluations
 
 
-def _stats(parts: list[tuple[int, float, bool]], walkers: int, method: Method) -> Stats:
+def _stats(parts: list[tuple[int, float, bool]], walkers: int, evaluations: int) -> Stats:
     steps = sum(n for n, _, _ in parts)
     return Stats(
         accepted=steps * walkers,
-        evaluations=steps * walkers * method.evaluations,
+        evaluations=evaluations * walkers,
         shortest=min(h for _, h, _ in parts),
         longest=max(h for _, h, _ in parts),
         time=sum(n * h for n, h, _ in parts) * walkers,

@@ -6,7 +6,6 @@ Levy area ``int_t^{t+h} (W(s) - W(t)) ds - h w / 2``, both ``(n, d)`` and in uni
 
 from __future__ import annotations
 
-import threading
 from typing import Protocol
 
 import torch
@@ -15,10 +14,6 @@ from pyness.sampling.engines.torch.domain import Domain
 from pyness.systems import System
 
 __all__ = ["EM", "METHODS", "SOSRA", "EulerHeun", "ImplicitEM", "Method", "Noise"]
-
-
-# the levels of torch's forward mode are shared by all threads
-_FORWARD_MODE = threading.Lock()
 
 
 class Noise:
@@ -43,18 +38,16 @@ class Method(Protocol):
 
     Attributes:
         needs_area: whether it uses ``a``.
-        evaluations: drift evaluations a step.
         error_order: its error estimate goes like ``h ** error_order`` (None: it has none).
     """
 
     needs_area: bool
-    evaluations: int
     error_order: float | None
 
     def __call__(
         self, x: torch.Tensor, h: torch.Tensor, w: torch.Tensor, a: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The state after the step, not yet folded, and the estimate of its local error."""
+    ) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        """The state after the step, not yet folded; the estimate of its local error; drift evaluations it took."""
         ...
 
 
@@ -73,22 +66,22 @@ class _Explicit:
 class EM(_Explicit):
     """Euler-Maruyama: ``y = x + h F(x) + sqrt(2 D(x)) w`` (Kloeden & Platen 1992)."""
 
-    needs_area, evaluations, error_order = False, 1, None
+    needs_area, error_order = False, None
 
     def __call__(self, x, h, w, a):
-        return x + h * self._system.drift(x) + self._noise(x, w), None
+        return x + h * self._system.drift(x) + self._noise(x, w), None, 1
 
 
 class EulerHeun(_Explicit):
     """Heun's average of the drift at both ends; weak order 2 for additive noise (Kloeden & Platen 1992, 15.1)."""
 
-    needs_area, evaluations, error_order = False, 2, None
+    needs_area, error_order = False, None
 
     def __call__(self, x, h, w, a):
         kick = self._noise(x, w)
         first = self._system.drift(x)
         second = self._drift_of_stage(x + h * first + kick)
-        return x + h * (0.5 * (first + second)) + kick, None
+        return x + h * (0.5 * (first + second)) + kick, None, 2
 
 
 class SOSRA(_Explicit):
@@ -100,7 +93,7 @@ class SOSRA(_Explicit):
     is of second order in ``h`` both in the drift and in the noise.
     """
 
-    needs_area, evaluations, error_order = True, 3, 2.0
+    needs_area, error_order = True, 2.0
 
     ALPHA = (0.2889874966892885, 0.6859880440839937, 0.025024459226717772)
     A21, A31, A32 = 0.6923962376159507, -3.1609142252828395, 4.1609142252828395
@@ -114,54 +107,60 @@ class SOSRA(_Explicit):
         f2 = self._drift_of_stage(x + h * (self.A21 * f1) + self.B21 * lean)
         f3 = self._drift_of_stage(x + h * (self.A31 * f1 + self.A32 * f2) + b3 * lean)
         mean = self.ALPHA[0] * f1 + self.ALPHA[1] * f2 + self.ALPHA[2] * f3
-        return x + h * mean + kick, h * (mean - (1 - 1 / b3) * f1 - f3 / b3)
+        return x + h * mean + kick, h * (mean - (1 - 1 / b3) * f1 - f3 / b3), 3
 
 
 class ImplicitEM(_Explicit):
-    """Drift-implicit Euler: ``y = x + h (theta F(y) + (1 - theta) F(x)) + sqrt(2 D(x)) w``, solved by Newton's method.
+    """Drift-implicit Euler: ``y = x + h (theta F(y) + (1 - theta) F(x)) + sqrt(2 D(x)) w``, by Newton's method.
 
-    The error estimate is half the change of the drift over the step times ``h``, the difference from the trapezoidal
-    rule. A walker whose iteration does not converge gets NaN, which an adaptive run takes for a rejection and a
-    fixed step for a failure.
+    The Jacobian is taken at ``x`` and renewed only where the iteration is slow. The error estimate is half the change
+    of the drift over the step times ``h``, the difference from the trapezoidal rule. A walker whose iteration does
+    not converge gets NaN, which an adaptive run takes for a rejection and a fixed step for a failure.
     """
 
-    needs_area, error_order = False, 2.0
-    MAX_ITERATIONS = 12
+    needs_area, error_order = False, 1.5
+    ITERATIONS, RENEWAL = 16, 4
 
     def __init__(self, system: System, domain: Domain, dtype: torch.dtype, device: str, theta: float = 1.0) -> None:
         super().__init__(system, domain, dtype, device)
         self._theta = theta
         self._one = torch.eye(system.dim, dtype=dtype, device=device)
-        # a Newton update this small, relative to the state, is at the rounding of the residual
-        self._close = 32 * torch.finfo(dtype).eps
-        self.evaluations = 2
+        self._close = torch.finfo(dtype).eps ** 0.5
 
     def __call__(self, x, h, w, a):
-        old = self._system.drift(x)
+        old, slope = self._linear(x)
         known = x + h * ((1 - self._theta) * old) + self._noise(x, w)
-        y = x
-        scale = self._theta * h
-        done = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
-        for _ in range(self.MAX_ITERATIONS):
-            inside = self._domain.nearest(y)
-            with _FORWARD_MODE:
-                slope = self._system.drift_jacobian(inside)
-            if self._domain.walled:
-                slope = slope * (~self._domain.outside(y)).to(slope).unsqueeze(-2)
-            residual = known + scale * self._system.drift(inside) - y
-            step = torch.linalg.solve(self._one - _matrix(scale) * slope, residual)
+        weight = self._theta * h
+        y, f = x, old
+        done = torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
+        first = None
+        for iteration in range(1, self.ITERATIONS + 1):
+            if iteration % self.RENEWAL == 0:
+                _, slope = self._linear(y)
+            newton = self._one - (weight.unsqueeze(-1) if weight.ndim else weight) * slope
+            step = torch.linalg.solve(newton, known + weight * f - y)
             y = torch.where(done.unsqueeze(-1), y, y + step)
+            f = self._drift_of_stage(y)
             size = step.abs().amax(-1)
-            done = done | (size <= self._close * (1 + y.abs().amax(-1)))
+            first = size if first is None else first
+            # what is left is smaller than the last update by the rate of convergence
+            done = done | (size <= self._close * first) | (size <= 8 * self._close**2 * y.abs().amax(-1))
             if bool((done | ~torch.isfinite(size)).all()):
                 break
-        y = torch.where(done.unsqueeze(-1), y, torch.full_like(y, torch.nan))
-        change = self._drift_of_stage(y) - old
-        return y, (0.5 * h) * change
+        y = torch.where(done.unsqueeze(-1), y, torch.nan)
+        return y, (0.5 * h) * (f - old), 1 + iteration
 
-
-def _matrix(h):
-    return h.unsqueeze(-1) if isinstance(h, torch.Tensor) and h.ndim else h
+    def _linear(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Drift and Jacobian at the nearest point of the domain; in reverse mode, whose state is each thread's own."""
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            f = self._drift_of_stage(y)
+            rows = [
+                torch.autograd.grad(f[..., i].sum(), y, retain_graph=True, allow_unused=True)[0]
+                for i in range(y.shape[-1])
+            ]
+        zero = torch.zeros_like(y)
+        return f.detach(), torch.stack([zero if row is None else row for row in rows], dim=-2)
 
 
 METHODS: dict[str, type[_Explicit]] = {"EM": EM, "EulerHeun": EulerHeun, "SOSRA": SOSRA, "ImplicitEM": ImplicitEM}
