@@ -1,6 +1,6 @@
 """Figures. Every function takes ``ax=`` and returns it; none touches pyplot's state or the global style."""
 
-from pyness.plots.curves import profile, step_histogram, step_sizes, training
+from pyness.plots.curves import profile, step_histogram, training
 from pyness.plots.fields import PlanarField
 from pyness.plots.overview import overview
 from pyness.plots.pairs import pairs
@@ -16,6 +16,5 @@ __all__ = [
     "pairs",
     "profile",
     "step_histogram",
-    "step_sizes",
     "training",
 ]

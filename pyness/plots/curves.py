@@ -1,4 +1,4 @@
-"""Curves: a profile of the potential against truth and samples, training, step sizes."""
+"""Curves: a profile of the potential against truth and samples, training, step lengths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyness.errors import InputError
 from pyness.plots.fields import Steady, evaluate, states_of
 from pyness.plots.style import COLOURS, INK, QUIET, new_axes, styled, symbol, title
 
-__all__ = ["profile", "step_histogram", "step_sizes", "training"]
+__all__ = ["profile", "step_histogram", "training"]
 
 
 @styled
@@ -120,69 +120,47 @@ def training(
 
 
 @styled
-def step_sizes(
-    sizes: Any, *, reference: float | None = None, bins: int = 60, label: str = "step size", ax: Axes | None = None
-) -> Axes:
-    """Histogram of the steps an adaptive solver took, on a logarithmic abscissa.
-
-    Args:
-        sizes: step sizes (any shape), or a mapping from a solver's label to them.
-        reference: a fixed step to mark.
-        bins: per decade-spanning range.
-
-    Raises:
-        InputError: no positive step.
-    """
-    ax = new_axes(ax)
-    named = sizes if isinstance(sizes, Mapping) else {"": sizes}
-    arrays = {name: np.asarray(torch.as_tensor(value).double().cpu()).ravel() for name, value in named.items()}
-    arrays = {name: value[value > 0] for name, value in arrays.items()}
-    if not arrays or any(value.size == 0 for value in arrays.values()):
-        raise InputError("there is no positive step size", "give the steps of a run")
-    low, high = min(v.min() for v in arrays.values()), max(v.max() for v in arrays.values())
-    edges = np.geomspace(low * 0.95, high * 1.05, bins + 1)
-    for (name, value), colour in zip(arrays.items(), _cycle(len(arrays)), strict=True):
-        _shares(ax, np.histogram(value, edges)[0], edges, colour, name)
-    if reference is not None:
-        ax.axvline(reference, color=INK, lw=1, ls=(0, (4, 3)), label=f"fixed, {reference:g}")
-    return _of_steps(ax, label)
-
-
-@styled
 def step_histogram(
-    edges: Sequence[float], counts: Sequence[int], *, label: str = "step size", ax: Axes | None = None
+    edges: Sequence[float],
+    counts: Sequence[float],
+    *,
+    label: str | None = None,
+    reference: float | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
-    """:func:`step_sizes` of a run that kept counts only, ``samples.stats["step"]["histogram"]``.
+    """How often an adaptive solver took a step of which length, as counted in ``samples.stats["step"]["histogram"]``.
+
+    Called again on the same axes, it adds the next solver in the next colour.
 
     Args:
-        edges: ``(n + 1,)`` ends of the bins.
-        counts: ``(n,)`` steps in each.
+        edges: ``(n + 1,)`` increasing step lengths.
+        counts: ``(n,)`` steps between them.
+        label: of the solver.
+        reference: a fixed step to mark.
 
     Raises:
-        InputError: no step, or another number of edges than ``n + 1``.
+        InputError: lengths that do not fit, edges that are not positive, or no step at all.
     """
-    if len(edges) != len(counts) + 1 or not sum(counts) > 0:
-        raise InputError(f"{len(counts)} counts (sum {sum(counts)}) and {len(edges)} edges", "give the counts of a run")
+    edges, counts = np.asarray(edges, dtype=float), np.asarray(counts, dtype=float)
+    if edges.ndim != 1 or counts.shape != (edges.size - 1,):
+        raise InputError(f"{edges.size} edges for {counts.size} counts", "give one edge more than counts")
+    if not (edges > 0).all() or not counts.sum() > 0:
+        raise InputError("there is no positive step", "give the histogram of an adaptive run")
     ax = new_axes(ax)
-    _shares(ax, np.asarray(counts), np.asarray(edges), COLOURS[0])
-    return _of_steps(ax, label)
-
-
-def _shares(ax: Axes, counts: np.ndarray, edges: np.ndarray, colour: str, name: str = "") -> None:
+    colour = _cycle(len(ax.patches) // 2 + 1)[-1]  # each solver is a filled and an outlined patch
     share = counts / counts.sum()
     ax.stairs(share, edges, fill=True, color=colour, alpha=0.28)
-    ax.stairs(share, edges, color=colour, lw=1.2, label=name or None)
-
-
-def _of_steps(ax: Axes, label: str) -> Axes:
+    ax.stairs(share, edges, color=colour, lw=1.2, label=label)
+    if reference is not None:
+        ax.axvline(reference, color=INK, lw=1, ls=(0, (4, 3)), label=f"fixed, {reference:g}")
     ax.set_xscale("log")
-    ax.set_xlabel(label)
+    ax.set_xlabel("step length")
     ax.set_ylabel("share of steps")
     ax.set_ylim(bottom=0)
     _open(ax)
     if ax.get_legend_handles_labels()[1]:
         ax.legend(loc="best", handlelength=1.4)
-    title(ax, "Step sizes")
+    title(ax, "Step lengths")
     return ax
 
 

@@ -231,21 +231,24 @@ def test_profile_of_exact_potential_samples_and_landscape_agree():
         plots.profile(rotor, samples, coordinate=3)
 
 
-def test_training_and_step_sizes():
+def test_training_and_step_histogram():
     ax = plots.training([0, 1, 2], {"loss": [3.0, 1.0, -1.0], "held out": [2.0, 1.5, 1.2]})
     assert ax.get_yscale() == "log"
     assert np.isnan(ax.lines[0].get_ydata()[2])
     assert ax.get_legend_handles_labels()[1] == ["loss", "held out"]
     with pytest.raises(InputError, match="2 values for 3 steps"):
         plots.training([0, 1, 2], {"loss": [1.0, 2.0]})
-    sizes = torch.logspace(-4, -2, 500)
-    ax = plots.step_sizes({"SOSRA": sizes, "EM": sizes * 2}, reference=1e-3)
+    edges = np.geomspace(1e-4, 1e-2, 21)
+    ax = plots.step_histogram(edges, np.arange(20), label="SOSRA", reference=1e-3)
+    assert plots.step_histogram(edges * 2, np.ones(20), label="EM", ax=ax) is ax
     assert ax.get_xscale() == "log"
-    assert ax.get_legend_handles_labels()[1] == ["SOSRA", "EM", "fixed, 0.001"]
-    shares = ax.patches[0].get_data().values
-    assert shares.sum() == pytest.approx(1)
+    assert ax.get_legend_handles_labels()[1] == ["SOSRA", "fixed, 0.001", "EM"]
+    assert [patch.get_data().values.sum() for patch in ax.patches] == pytest.approx([1.0] * 4)
+    assert ax.patches[1].get_edgecolor() != ax.patches[3].get_edgecolor()
+    with pytest.raises(InputError, match="21 edges for 3 counts"):
+        plots.step_histogram(edges, [1, 2, 3])
     with pytest.raises(InputError, match="no positive step"):
-        plots.step_sizes(torch.zeros(3))
+        plots.step_histogram(edges, np.zeros(20))
 
 
 def test_density_and_pairs(cloud, tmp_path):
