@@ -30,6 +30,13 @@ class Estimate:
         stderr = (per_walker.std() / math.sqrt(n)).item() if n > 1 else math.nan
         return cls(per_walker.mean().item(), stderr)
 
+    @classmethod
+    def ratio(cls, numerator: torch.Tensor, denominator: torch.Tensor) -> Estimate:
+        """Mean of one per-walker quantity ``(walkers,)`` over the mean of another, error by the delta method."""
+        value = (numerator.mean() / denominator.mean()).item()
+        residual = (numerator - value * denominator) / denominator.mean()
+        return cls(value, cls.over_walkers(residual).stderr)
+
     @property
     def z(self) -> float:
         """The value in standard errors from zero."""

@@ -1,0 +1,70 @@
+"""Averages over stationary samples, one number per walker: volume integrands and what walls add to them.
+
+Snapshots of one walker correlate, so every error bar in pyness comes from the spread between walkers. What is
+averaged is evaluated in double precision and in chunks, whatever the precision of the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from pyness.sampling import Samples
+from pyness.systems import System
+
+__all__ = ["CHUNK", "has_walls", "surface_per_walker", "volume_per_walker"]
+
+CHUNK = 1 << 16
+
+Integrand = Callable[[torch.Tensor], torch.Tensor]
+
+
+def volume_per_walker(samples: Samples, integrand: Integrand) -> torch.Tensor:
+    """``(walkers, k)``: the mean of ``integrand: (n, d) -> (n,) or (n, k)`` over the snapshots of each walker."""
+    per_walker = []
+    for states in samples.states.split(max(1, CHUNK // samples.snapshots)):
+        values = integrand(states.reshape(-1, samples.dim).double())
+        values = values.unsqueeze(-1) if values.ndim == 1 else values
+        per_walker.append(values.reshape(*states.shape[:2], -1).mean(1))
+    return torch.cat(per_walker)
+
+
+def surface_per_walker(system: System, samples: Samples, field: Integrand) -> torch.Tensor:
+    """``(walkers, k)``: each walker's share of ``surface int p field . nu`` over the reflecting walls.
+
+    The mean fold displacement per unit wall area and time is ``D_nn p`` (``D_nn`` the diffusion along the normal),
+    so the integral is ``sum over folds of displacement * (field . nu) / (D_nn * elapsed)``, averaged over walkers
+    (landscapes.md, section 3.5). Zero where the samples carry no fold records.
+
+    Args:
+        field: ``(n, d) -> (n, d)`` or ``(n, k, d)``.
+    """
+    walls = samples.walls
+    if walls is None or len(walls) == 0:
+        return torch.zeros(samples.walkers, 1, dtype=torch.float64)
+    total = None
+    for part in torch.arange(len(walls), device=walls.walker.device).split(CHUNK):
+        position, axis = walls.position[part].double(), walls.axis[part]
+        values = field(position)
+        values = values.unsqueeze(1) if values.ndim == 2 else values
+        normal = values.gather(2, axis[:, None, None].expand(-1, values.shape[1], 1)).squeeze(2)
+        push = walls.displacement[part].double() * walls.outward[part].double()
+        push = push / (_normal_diffusion(system, position, axis) * walls.elapsed)
+        if total is None:
+            total = torch.zeros(samples.walkers, normal.shape[1], dtype=torch.float64, device=normal.device)
+        total.index_add_(0, walls.walker[part], push[:, None] * normal)
+    return total
+
+
+def has_walls(system: System) -> bool:
+    """Whether walkers can be folded at all."""
+    return bool(system.domain.reflecting)
+
+
+def _normal_diffusion(system: System, position: torch.Tensor, axis: torch.Tensor) -> torch.Tensor:
+    D = system.diffusion(position)
+    if system.diffusion.kind == "matrix":
+        D = torch.diagonal(D, dim1=-2, dim2=-1)
+    D = D.expand(position.shape)
+    return D.gather(1, axis[:, None]).squeeze(1)

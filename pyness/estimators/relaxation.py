@@ -1,0 +1,97 @@
+"""The slowest mode that a run shows: its relaxation time, and whether the run is long against it.
+
+A variational estimate (time-lagged independent components): among combinations of the test functions the one whose
+correlation over one spacing of the snapshots is largest. In a system with basins it tells them apart, so its mean is
+their population up to a linear map.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+
+from pyness.estimators.estimate import Estimate
+from pyness.estimators.observables import Observables
+from pyness.sampling import Samples
+
+__all__ = ["Relaxation", "relaxation"]
+
+ENOUGH_TIMES = 3.0
+FOUR_SIGMA = 4.0
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What snapshots say about slow exchange.
+
+    Attributes:
+        time: relaxation time of the slowest mode, in the units of the system; infinite if no walker ever changed sides.
+        covered: how many of these times a walker was followed, burn-in included.
+        halves: population of the upper side of the slowest mode in the second half of the snapshots minus the first.
+        population: fraction of samples on the upper side of the slowest mode.
+        crossings: fraction of walkers found on both sides.
+    """
+
+    time: float
+    covered: float
+    halves: Estimate
+    population: Estimate
+    crossings: float
+
+    @property
+    def warnings(self) -> list[str]:
+        found = []
+        if self.covered < ENOUGH_TIMES:
+            found.append(
+                f"slow exchange: the run covers {self.covered:.2g} relaxation times ({self.time:.3g} each) and "
+                f"{100 * self.crossings:.2g} % of the walkers changed sides, so basin weights reflect the start as much "
+                "as the dynamics; burn in longer"
+            )
+        if abs(self.halves.z) > FOUR_SIGMA:
+            found.append(
+                f"basin populations drift: {self.halves.value:+.3g} between the halves of the run "
+                f"({abs(self.halves.z):.1f} standard errors); burn in longer"
+            )
+        return found
+
+    def to_dict(self) -> dict:
+        finite = self.time if math.isfinite(self.time) else None
+        return asdict(self) | {"time": finite}
+
+
+def relaxation(samples: Samples, observables: Observables) -> Relaxation:
+    """The slowest mode of samples with at least two snapshots."""
+    states = samples.states
+    n, s = states.shape[:2]
+    values = observables.values(states.reshape(-1, samples.dim).double()).reshape(n, s, -1)
+    values = values - values.mean((0, 1))
+    before, after = values[:, :-1].reshape(-1, values.shape[-1]), values[:, 1:].reshape(-1, values.shape[-1])
+    instant = (before.mT @ before + after.mT @ after) / (2 * before.shape[0])
+    lagged = before.mT @ after / before.shape[0]
+    lagged = 0.5 * (lagged + lagged.mT)
+    size, basis = torch.linalg.eigh(instant)
+    keep = size > 1e-8 * size[-1]
+    white = basis[:, keep] / size[keep].sqrt()
+    correlation, modes = torch.linalg.eigh(white.mT @ lagged @ white)
+    slowest = correlation[-1].item()
+    mode = values @ (white @ modes[:, -1])
+    low, high = torch.quantile(mode[:, :: max(1, s // 4)].reshape(-1)[:1_000_000], torch.tensor([0.05, 0.95]).double())
+    side = (mode > 0.5 * (low + high)).double()
+    spacing = (samples.times[1] - samples.times[0]).item()
+    if 0 < slowest < 1:
+        time = -spacing / math.log(slowest)
+    else:
+        time = math.inf if slowest >= 1 else 0.0
+    crossings = ((side.amax(1) > side.amin(1)).double()).mean().item()
+    if crossings == 0:
+        time = math.inf
+    half = s // 2
+    return Relaxation(
+        time=time,
+        covered=samples.times[-1].item() / time if time > 0 else math.inf,
+        halves=Estimate.over_walkers(side[:, -half:].mean(1) - side[:, :half].mean(1)),
+        population=Estimate.over_walkers(side),
+        crossings=crossings,
+    )

@@ -1,0 +1,82 @@
+"""``Report``: every number of a steady state with its error bar, and what speaks against trusting it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyness.errors import StoreError
+from pyness.estimators.estimate import Estimate
+from pyness.estimators.stationarity import Stationarity
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a steady state is made of. Rates in k_B per unit time.
+
+    Attributes:
+        system: name of the system.
+        epr: the entropy production rate to quote: the midpoint, in which the network is a control variate only.
+        epr_upper, epr_lower: bounds from the learnt velocity, off by the gradient error on either side.
+        epr_score_free: from samples and drift alone.
+        gradient_error: the certificate ``E|grad V - grad U|^2 / E|grad U|^2`` (in the norm of ``D``), no truth needed.
+        stationarity: the test of the samples.
+        warnings: one line each.
+        states: how many states the averages are over.
+        defect: for a score that is not a gradient, ``E[v . s_t]``; None for a landscape.
+    """
+
+    system: str
+    epr: Estimate
+    epr_upper: Estimate
+    epr_lower: Estimate
+    epr_score_free: Estimate
+    gradient_error: Estimate
+    stationarity: Stationarity
+    warnings: tuple[str, ...] = ()
+    states: int = 0
+    defect: Estimate | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        names = ("epr", "epr_upper", "epr_lower", "epr_score_free", "gradient_error")
+        result: dict[str, Any] = {"system": self.system}
+        result |= {name: getattr(self, name).to_dict() for name in names}
+        if self.defect is not None:
+            result["defect"] = self.defect.to_dict()
+        result["stationarity"] = self.stationarity.to_dict()
+        result["states"] = self.states
+        result["warnings"] = list(self.warnings)
+        return result | dict(self.extra)
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the report.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        try:
+            Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}", "give a path that can be written") from error
+
+    def __str__(self) -> str:
+        rows = [
+            ("entropy production rate", str(self.epr)),
+            ("  upper bound", str(self.epr_upper)),
+            ("  lower bound", str(self.epr_lower)),
+            ("  without a network", str(self.epr_score_free)),
+            ("gradient error", str(self.gradient_error)),
+        ]
+        if self.defect is not None:
+            rows.append(("defect", str(self.defect)))
+        width = max(len(name) for name, _ in rows)
+        lines = [f"{self.system}, {self.states} states", *(f"{name:<{width}}  {value}" for name, value in rows)]
+        lines.append(str(self.stationarity))
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join(lines)

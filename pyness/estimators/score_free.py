@@ -1,0 +1,69 @@
+"""Entropy production and Fisher information from the samples and the drift alone: no score, no network."""
+
+from __future__ import annotations
+
+import torch
+
+from pyness.errors import InputError
+from pyness.estimators.averages import surface_per_walker, volume_per_walker
+from pyness.estimators.estimate import Estimate
+from pyness.sampling import Samples
+from pyness.systems import System
+from pyness.systems.derivatives import value_and_divergence
+
+__all__ = ["check_samples", "fisher_information", "score_free_epr", "score_free_per_walker"]
+
+
+def check_samples(system: System, samples: Samples) -> None:
+    """Refuse samples of another dimension.
+
+    Raises:
+        InputError: with both dimensions.
+    """
+    if not isinstance(samples, Samples):
+        raise InputError(
+            f"samples are a {type(samples).__name__}", "give pyness.sample(...) or pyness.Samples.from_states(...)"
+        )
+    if samples.dim != system.dim:
+        raise InputError(
+            f"samples have {samples.dim} coordinates, system {system.name!r} has {system.dim}",
+            "give samples of this system",
+        )
+
+
+def score_free_per_walker(system: System, samples: Samples) -> torch.Tensor:
+    """``(walkers,)`` values whose mean is the score-free entropy production rate, wall term included."""
+
+    def integrand(x: torch.Tensor) -> torch.Tensor:
+        value, div = value_and_divergence(system.modified_drift, x)
+        return (value * system.diffusion.solve(x, value)).sum(-1) + div
+
+    volume = volume_per_walker(samples, integrand)
+    return (volume - surface_per_walker(system, samples, system.modified_drift)).squeeze(1)
+
+
+def score_free_epr(system: System, samples: Samples) -> Estimate:
+    """``e_p = E[F_v . D^{-1} F_v + div F_v] - surface int p F_v . nu``, k_B per unit time (landscapes.md, 3.2 and 3.5).
+
+    No score and no network: a difference of two averages, each of the size of ``E|F|^2 / D``. Needs all variables
+    even under time reversal and an invertible ``D``. On reflecting walls the surface term is measured from the fold
+    records; without them it is missing.
+
+    Raises:
+        InputError: samples of another dimension.
+        SystemDefinitionError: a diffusion with directions without noise.
+    """
+    check_samples(system, samples)
+    return Estimate.over_walkers(score_free_per_walker(system, samples))
+
+
+def fisher_information(system: System, samples: Samples) -> Estimate:
+    """``E|grad log p|_D^2 = -E[div F_v] + surface int p F_v . nu``, per unit time (landscapes.md, 3.2 and 3.5)."""
+    check_samples(system, samples)
+    return Estimate.over_walkers(fisher_per_walker(system, samples))
+
+
+def fisher_per_walker(system: System, samples: Samples) -> torch.Tensor:
+    """``(walkers,)`` values whose mean is the Fisher information."""
+    volume = volume_per_walker(samples, lambda x: -value_and_divergence(system.modified_drift, x)[1])
+    return (volume + surface_per_walker(system, samples, system.modified_drift)).squeeze(1)

@@ -1,0 +1,106 @@
+"""Are the samples stationary? Generator averages as z-scores, and the slow modes these cannot see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.stats import norm
+
+from pyness.estimators.averages import volume_per_walker
+from pyness.estimators.estimate import Estimate
+from pyness.estimators.observables import Observables
+from pyness.estimators.relaxation import Relaxation, relaxation
+from pyness.estimators.score_free import check_samples
+from pyness.sampling import Samples
+from pyness.systems import System
+
+__all__ = ["Stationarity", "stationarity"]
+
+FAMILY_LEVEL = 1e-3
+
+
+@dataclass(frozen=True)
+class Stationarity:
+    """The result of the stationarity test.
+
+    Attributes:
+        names: the test functions ``g_k``.
+        averages: ``E[L g_k]``, zero in the steady state.
+        threshold: the largest ``|z|`` that chance explains: two-sided at 1e-3 for the whole family (Bonferroni).
+        relaxation: the slowest mode seen between snapshots and what the run says of it; None with one snapshot.
+    """
+
+    names: tuple[str, ...]
+    averages: tuple[Estimate, ...]
+    threshold: float
+    relaxation: Relaxation | None
+
+    @property
+    def z(self) -> dict[str, float]:
+        """``E[L g]`` in standard errors, by the name of ``g``."""
+        return {name: average.z for name, average in zip(self.names, self.averages, strict=True)}
+
+    @property
+    def max_z(self) -> float:
+        return max((abs(average.z) for average in self.averages), default=0.0)
+
+    @property
+    def worst(self) -> str:
+        """The name of the function with the largest ``|z|``."""
+        return max(zip(self.names, self.averages, strict=True), key=lambda pair: abs(pair[1].z))[0]
+
+    @property
+    def passed(self) -> bool:
+        return self.max_z <= self.threshold
+
+    @property
+    def warnings(self) -> list[str]:
+        """One line for each thing that speaks against a steady state."""
+        found = []
+        if not self.passed:
+            found.append(
+                f"not stationary: E[L g] of {self.worst} is {self.max_z:.1f} standard errors from 0 (chance explains "
+                f"{self.threshold:.1f}); burn in longer, or take a smaller step"
+            )
+        if self.relaxation is not None:
+            found += self.relaxation.warnings
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "passed": self.passed,
+            "max_z": self.max_z,
+            "threshold": self.threshold,
+            "worst": self.worst,
+            "z": self.z,
+            "relaxation": None if self.relaxation is None else self.relaxation.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        verdict = "stationary" if self.passed else "NOT stationary"
+        return (
+            f"{verdict}: largest |z| {self.max_z:.2f} of {len(self.names)} ({self.worst}), chance {self.threshold:.2f}"
+        )
+
+
+def stationarity(system: System, samples: Samples) -> Stationarity:
+    """Test ``E[L g] = E[F . grad g + D : grad grad g] = 0`` over a fixed family of ``g`` (landscapes.md, 3.1).
+
+    Detects too short a burn-in, a time-step bias, a wrong ``D``. It cannot see the weights of basins that exchange on
+    times beyond the run, since each basin alone is nearly stationary: the slowest mode between snapshots is looked at
+    for that, in ``.relaxation``.
+
+    Raises:
+        InputError: samples of another dimension.
+    """
+    check_samples(system, samples)
+    flat = samples.states.reshape(-1, samples.dim)
+    thinned = flat[:: max(1, flat.shape[0] // 20_000)].double()
+    observables = Observables(system, thinned.mean(0), thinned.std(0).clamp_min(1e-12))
+    per_walker = volume_per_walker(samples, lambda x: observables.generator(system, x))
+    averages = tuple(Estimate.over_walkers(column) for column in per_walker.unbind(1))
+    threshold = float(norm.isf(FAMILY_LEVEL / (2 * len(observables))))
+    slow = relaxation(samples, observables) if samples.snapshots > 1 else None
+    return Stationarity(tuple(observables.names), averages, threshold, slow)
