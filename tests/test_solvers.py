@@ -313,3 +313,48 @@ def test_table_has_a_row_per_algorithm_and_narrows():
 def test_importing_the_catalogue_loads_neither_torch_nor_julia():
     code = "import sys, pyness.solvers; sys.exit(any(m in sys.modules for m in ('torch', 'juliacall', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+EXAMINE = """
+module Examined
+using PyNESS: StochasticDiffEq as S, SciMLBase
+const A = Union{SciMLBase.AbstractSDEAlgorithm, SciMLBase.AbstractRODEAlgorithm}
+concrete(T) = T isa Type && T <: A && !isabstracttype(Base.unwrap_unionall(T))
+exported() = [n for n in names(S) if isdefined(S, n) && concrete(getfield(S, n))]
+has(name) = isdefined(S, Symbol(name))
+const DIAGONAL = SciMLBase.SDEProblem((du, u, p, t) -> du .= 0, (du, u, p, t) -> du .= 1, ones(2), (0.0, 1.0))
+const MATRIX = SciMLBase.SDEProblem((du, u, p, t) -> du .= 0, (du, u, p, t) -> du .= 1, ones(2), (0.0, 1.0);
+    noise_rate_prototype = zeros(2, 2))
+function examine(source)
+    algorithm = include_string(S, source)
+    return (adaptive = S.isadaptive(algorithm), calculus = lowercase(string(S.alg_interpretation(algorithm))),
+        diagonal = S.alg_compatible(DIAGONAL, algorithm), matrix = S.alg_compatible(MATRIX, algorithm))
+end
+end
+"""
+
+
+@pytest.mark.julia
+def test_the_catalogue_is_what_stochastic_diff_eq_exports():
+    from pyness.sampling.engines.julia import runtime
+
+    session = runtime.start()
+    session.include(EXAMINE)
+    exported = set(session.call("Examined.exported"))
+    assert exported <= set(ALGORITHMS) | set(OMITTED)
+    version = tuple(int(n) for n in session.installation.packages()["StochasticDiffEq"].split(".")[:2])
+    for algorithm in EVERY:
+        if "julia" not in algorithm.engines:
+            continue
+        since = tuple(int(n) for n in algorithm.since.split("."))
+        assert session.call("Examined.has", algorithm.name) == (since <= version), algorithm.name
+        if since > version:
+            continue
+        options = {o.name: o.default for o in algorithm.options.values() if o.keyword}
+        for solver in (Solver(algorithm), Solver(algorithm, options=options)):
+            found = session.call("Examined.examine", solver.julia())
+            assert found["adaptive"] == algorithm.adaptive, algorithm.name
+            assert found["calculus"] == algorithm.calculus, algorithm.name
+            # upstream does not look whether the noise is additive
+            assert found["diagonal"], algorithm.name
+            assert found["matrix"] or not algorithm.noise & {"additive", "commutative", "general"}, algorithm.name
