@@ -10,6 +10,7 @@ import torch
 
 import pyness
 from pyness.errors import InputError
+from pyness.estimators.metrics import potential_error
 from pyness.grid import steady_state
 from pyness.grid.mesh import Mesh, exchange
 from pyness.grid.stationary import attractors, solve_by_elimination, solve_by_iteration
@@ -229,10 +230,35 @@ def test_windows_of_open_sides():
     assert auto.potential[0].min() > 25 * 0.1
 
 
+def test_extrapolated_potential_of_the_double_well_at_the_published_nodes():
+    system = pyness.systems.get("double-well")
+    nodes, solution = system.evaluation.nodes(), steady_state(system, (150, 150))
+    true = system.truth.potential(nodes)
+    error = potential_error(solution.interpolate(nodes), true, 0.1)
+    assert error.rrmse < 2e-4
+    assert error.rrmse_weighted < 2e-4
+    assert solution.potential_extrapolated.min() == 0
+    plain = potential_error(torch.from_numpy(solution.potential), system_at(solution), 0.1)
+    assert plain.rrmse > 10 * error.rrmse
+
+
+def system_at(solution):
+    return solution.system.truth.potential(solution.mesh.points()).reshape(solution.mesh.shape)
+
+
+def test_interpolation_reaches_a_wall_between_the_last_cell_and_it():
+    """p ~ exp(-y/D) on a box: U = y exactly, also in the half cell beyond the last centre."""
+    system = pyness.System("slope", 1, lambda x: -torch.ones_like(x), 0.5, pyness.Box([0], [2], "reflect"))
+    solution = steady_state(system, (16,))
+    x = torch.linspace(0, 2, 41, dtype=torch.float64)[:, None]
+    values = solution.interpolate(x)
+    assert torch.allclose(values - values[0], x[:, 0], atol=1e-9)
+
+
 def test_interpolation_agrees_with_the_cells_and_keeps_dtype_and_shape():
     solution = steady_state(pyness.systems.get("toggle-switch"), (40, 40))
     x = solution.mesh.points().reshape(40, 40, 2)
-    assert torch.allclose(solution.interpolate(x), torch.from_numpy(solution.potential))
+    assert torch.allclose(solution.interpolate(x), torch.from_numpy(solution.potential_extrapolated), atol=1e-12)
     assert torch.allclose(solution.landscape.current_velocity(x), torch.from_numpy(solution.velocity))
     single = solution.landscape.potential(x[3, 4].float())
     assert single.shape == ()

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyness.errors import InputError
 from pyness.grid.mesh import Faces, Mesh, exchange
-from pyness.grid.solution import GridSolution, interpolator
+from pyness.grid.solution import GridSolution, cubic, multilinear
 from pyness.grid.stationary import solve_by_elimination, solve_by_iteration
 from pyness.systems import System
 
@@ -102,7 +102,7 @@ def _halved(mesh: Mesh) -> Mesh:
 
 def _prolonged(level: _Level, mesh: Mesh) -> np.ndarray:
     """``log p`` of a level, relative to its peak, at the cells of another mesh, ``(cells,)``."""
-    table = interpolator(level.mesh, level.log_density.reshape(level.mesh.shape))
+    table = multilinear(level.mesh, level.log_density.reshape(level.mesh.shape))
     values = table(mesh.points().numpy())
     return np.maximum(values - values.max(), np.log(FLOOR))
 
@@ -110,7 +110,13 @@ def _prolonged(level: _Level, mesh: Mesh) -> np.ndarray:
 def _assemble(system: System, fine: _Level, coarse: _Level) -> GridSolution:
     mesh, scale = fine.mesh, system.potential_scale
     log_density = fine.log_density
-    gap = (log_density - _prolonged(coarse, mesh))[log_density > -20]
+    refinement = (mesh.cells / coarse.mesh.cells) ** (2 / mesh.dim)  # of the error, at second order
+    # the two are normalised, so that their difference has no free constant
+    absolute = np.log(np.stack([fine.density.max(), coarse.density.max()]))
+    table = cubic(coarse.mesh, coarse.log_density.reshape(coarse.mesh.shape))
+    gap = log_density + absolute[0] - table(mesh.points().numpy()) - absolute[1]
+    limit = 1 + 0.3 * np.abs(log_density)  # cells that resolve nothing are not extrapolated far
+    better = log_density + np.clip(gap, -limit, limit) / (refinement - 1)
     velocity = fine.faces.velocity(log_density)
     velocity[log_density <= np.log(FLOOR)] = np.nan
     density = fine.density.reshape(mesh.shape)
@@ -119,18 +125,18 @@ def _assemble(system: System, fine: _Level, coarse: _Level) -> GridSolution:
         for axis in system.domain.axes("open")
         for side, cell in (("low", 0), ("high", -1))
     }
-    refinement = (mesh.cells / coarse.mesh.cells) ** (1 / mesh.dim)
     epr, coarse_epr = fine.epr, coarse.epr
     return GridSolution(
         system=system,
         mesh=mesh,
         density=density,
         potential=(scale * np.abs(log_density)).reshape(mesh.shape),
+        potential_extrapolated=(scale * (better.max() - better)).reshape(mesh.shape),
         velocity=velocity.reshape(*mesh.shape, mesh.dim),
         epr=epr,
         epr_error=abs(epr - coarse_epr),
-        epr_extrapolated=epr + (epr - coarse_epr) / (refinement**2 - 1),
-        potential_error=scale * float(gap.std()),
+        epr_extrapolated=epr + (epr - coarse_epr) / (refinement - 1),
+        potential_error=scale * float(gap[log_density > -20].std()),
         edge_mass=max(edges.values(), default=0.0),
         warnings=tuple(_warnings(system, fine, edges)),
     )
