@@ -70,8 +70,6 @@ class Plan:
             object.__setattr__(self, name, _number(name, value, may_be_zero))
         if self.max_failed > 1:
             raise InputError(f"max_failed is {self.max_failed}", "give a fraction between 0 and 1")
-        if self.rtol is not None and self.rtol == 0 and not self.atol:
-            raise InputError("rtol is 0 and no atol is given", "give a positive rtol or atol")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype is {self.dtype!r}", f"choose from {', '.join(DTYPES)}")
         object.__setattr__(self, "device", _device(self.device))

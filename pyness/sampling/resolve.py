@@ -97,7 +97,8 @@ def _solver_and_plan(
                 "leave it out, or fix the step with adaptive=false,dt=...",
             )
         values["burn_in_dt"] = None
-        values["rtol"] = solver["rtol"] if "atol" not in solver.options or "rtol" in solver.options else 0.0
+        only_absolute = "atol" in solver.options and "rtol" not in solver.options
+        values["rtol"] = None if only_absolute else solver["rtol"]
         values["atol"] = solver.options.get("atol", 0.0)
     elif values.get("burn_in_dt") is not None and values.get("dt") is not None and "burn_in_dt" not in asked:
         values["burn_in_dt"] = max(values["burn_in_dt"], values["dt"])

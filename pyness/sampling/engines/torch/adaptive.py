@@ -19,6 +19,8 @@ __all__ = ["run_adaptive"]
 # three times as many. Measured on three systems, half the exponent and slow growth cost the fewest evaluations.
 SAFETY = 0.85
 GROWTH, SHRINKAGE = 1.25, 0.2
+# far below the tolerance, as after a cautious first step, growth may be faster
+FAR_BELOW, FAST_GROWTH = 1e-2, 2.0
 # iterations between looks at the clock, the stop signal and the number of walkers still under way
 LOOK = 16
 
@@ -84,7 +86,8 @@ class _AdaptiveRun:
         accepted, rejected = good & under_way, ~good & under_way
         self._count(s, accepted, rejected, used)
         factor = SAFETY * ratio.nan_to_num(nan=torch.inf).clamp_min(1e-12) ** (-0.5 / self.method.error_order)
-        grown = s * factor.clamp(SHRINKAGE, GROWTH)
+        limit = torch.where(ratio < FAR_BELOW, FAST_GROWTH, GROWTH)
+        grown = s * torch.minimum(factor.clamp_min(SHRINKAGE), limit)
         # a step cut short to meet a snapshot says little about the longest that would have passed
         grown = torch.where(good & (factor >= 1), torch.maximum(grown, self.h), grown)
         self.h = grown.clamp_max(self.longest)

@@ -1,0 +1,239 @@
+"""``sample``: the same bits whatever happens, starts, failures, and refusals at the door."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pyness import systems
+from pyness.errors import InputError, InterruptedRun, SamplingError, SolverError, StoreError, UnknownNameError
+from pyness.sampling import Samples, run, sample
+from pyness.systems import Box, System
+
+SHORT = {"walkers": 300, "burn_in": 0.2, "snapshots": 3, "spacing": 0.1}
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Five blocks of 64 rows for 300 walkers."""
+    monkeypatch.setattr(run, "_block_rows", lambda walkers: 64)
+
+
+def _system() -> System:
+    return systems.get("limit-cycle")
+
+
+def _same(one: Samples, other: Samples) -> bool:
+    walls = ("walker", "face", "position", "displacement")
+    return (
+        torch.equal(one.states, other.states)
+        and all(torch.equal(getattr(one.walls, name), getattr(other.walls, name)) for name in walls)
+        and {k: v for k, v in one.stats.items() if k != "seconds"}
+        == {k: v for k, v in other.stats.items() if k != "seconds"}
+    )
+
+
+@pytest.mark.parametrize("solver", ["EM:dt=1e-3", "SOSRA"])
+def test_same_bits_for_any_chunk_and_any_number_of_threads(small_blocks, solver):
+    whole = sample(_system(), solver, "torch", seed=7, **SHORT)
+    for chunk in (1, 130, 1000):
+        assert _same(whole, sample(_system(), solver, "torch", seed=7, chunk=chunk, **SHORT))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert _same(whole, sample(_system(), solver, "torch", seed=7, **SHORT))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("solver", ["EM:dt=1e-3", "SOSRA"])
+def test_walkers_are_distinct_across_blocks_and_seeds(small_blocks, solver):
+    one = sample(_system(), solver, "torch", seed=0, start=torch.full((300, 2), 2.0), **SHORT)
+    other = sample(_system(), solver, "torch", seed=1, start=torch.full((300, 2), 2.0), **SHORT)
+    states = torch.cat([one.states, other.states]).reshape(600, -1)
+    assert torch.unique(states, dim=0).shape[0] == 600
+    # rows in the same place of two blocks share no noise: correlation 0 with standard error 1 / sqrt(rows)
+    x = one.states[:256, -1, 0].double().reshape(4, 64)
+    correlation = torch.corrcoef(x) - torch.eye(4)
+    assert correlation.abs().max().item() < 4.5 / math.sqrt(64)
+
+
+@pytest.mark.parametrize("solver", ["EM:dt=1e-3", "SOSRA"])
+def test_interrupted_and_resumed_is_the_same_as_uninterrupted(small_blocks, tmp_path, monkeypatch, solver):
+    whole = sample(_system(), solver, "torch", seed=7, **SHORT)
+    path, original, calls = tmp_path / "s.zarr", run._Run._enter, []
+
+    def enter_twice(self, result, *rest):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(result.index)
+        original(self, result, *rest)
+
+    monkeypatch.setattr(run._Run, "_enter", enter_twice)
+    with pytest.raises(InterruptedRun, match="2 of 5 blocks") as caught:
+        sample(_system(), solver, "torch", seed=7, store=path, **SHORT)
+    assert caught.value.exit_code == 130
+    monkeypatch.setattr(run._Run, "_enter", original)
+    partial = Samples.load(path)
+    assert partial.walkers == 128
+    assert not partial.metadata["complete"]
+    assert torch.equal(partial.states, whole.states[:128])
+    resumed = sample(_system(), solver, "torch", seed=7, store=path, resume=True, **SHORT)
+    assert _same(whole, resumed)
+    assert _same(whole, Samples.load(path))
+    # a finished run is returned, an absent one is begun
+    assert _same(whole, sample(_system(), solver, "torch", seed=7, store=path, resume=True, **SHORT))
+    fresh = sample(_system(), solver, "torch", seed=7, store=tmp_path / "t.zarr", resume=True, **SHORT)
+    assert _same(whole, fresh)
+
+
+def test_snapshots_lie_where_they_are_said_to():
+    """A deterministic clock: dx = dt with vanishing noise, wrapped nowhere."""
+    system = System("clock", 1, lambda x: torch.ones_like(x), 1e-12, Box([0.0], [1.0]))
+    plan = {"walkers": 4, "burn_in": 0.35, "snapshots": 3, "spacing": 0.2, "start": torch.zeros(4, 1)}
+    for solver in ("EM:dt=0.03", "SOSRA"):
+        samples = sample(system, solver, "torch", dtype="float64", **plan)
+        assert samples.times.tolist() == pytest.approx([0.55, 0.75, 0.95])
+        assert torch.allclose(samples.states[..., 0], samples.times.expand(4, 3), atol=1e-4)
+    coarse = sample(system, "EM:dt=0.01", "torch", burn_in_dt=0.1, dtype="float64", **plan)
+    assert torch.allclose(coarse.states[..., 0], coarse.times.expand(4, 3), atol=1e-4)
+    assert coarse.stats["step"]["max"] > 0.05
+
+
+def test_starts():
+    system = systems.get("double-well")
+    plan = {"walkers": 5, "burn_in": 0.0, "snapshots": 1, "spacing": 1e-9}
+    given = torch.rand(5, 2, generator=torch.Generator().manual_seed(0)) + 1
+    at = sample(system, "EM:dt=1e-9", "torch", start=given, **plan)
+    assert torch.allclose(at.states[:, 0], given, atol=1e-3)
+    again = sample(system, "EM:dt=1e-9", "torch", start=at, **{**plan, "walkers": 12})
+    assert torch.allclose(again.states[:, 0], given.repeat(3, 1)[:12], atol=1e-3)
+    uniform = sample(system, "EM:dt=1e-9", "torch", **{**plan, "walkers": 2000}).states[:, 0]
+    assert uniform.min().item() > -0.01
+    assert uniform.max().item() < 3.01
+    assert (uniform.mean(0) - 1.5).abs().max().item() < 4 * math.sqrt(9 / 12 / 2000)
+
+
+def test_what_is_not_given_comes_from_the_system():
+    system = systems.get("double-well")
+    samples = sample(system, engine="torch", walkers=64, burn_in=0.1)
+    plan = samples.metadata["plan"]
+    assert (plan["snapshots"], plan["spacing"]) == (system.plan["snapshots"], system.plan["spacing"])
+    assert samples.metadata["solver"].startswith("SOSRA")
+    # the step that is recommended belongs to the recommended solver, and one that is asked for takes its place
+    assert sample(system, engine="torch", walkers=64, burn_in=0.1, dt=0.05).stats["step"]["max"] == pytest.approx(0.05)
+    with pytest.raises(SolverError, match="no dt"):
+        sample(system, "EM", "torch", walkers=64)
+
+
+def test_float64_and_the_progress_bar(capsys):
+    samples = sample(_system(), "EM:dt=1e-3", "torch", dtype="float64", progress=True, **SHORT)
+    assert samples.states.dtype == torch.float64
+    assert samples.walls.position.dtype == torch.float64
+    assert "sampling limit-cycle" in capsys.readouterr().err
+    sample(_system(), "EM:dt=1e-3", "torch", **SHORT)
+    assert capsys.readouterr().err == ""
+
+
+def _explosive(reach: float) -> System:
+    """Walkers that pass ``reach`` run away to infinity in finite time."""
+    return System("explosive", 1, lambda x: torch.where(x > reach, x**3 * 50, -x), 0.05, Box([-1.0], [1.0]))
+
+
+def test_walkers_that_blow_up_are_left_out_counted_and_reported(tmp_path, caplog):
+    system, plan = _explosive(0.8), {"walkers": 500, "burn_in": 1.0, "snapshots": 2, "spacing": 0.5}
+    path = tmp_path / "s.zarr"
+    with caplog.at_level("WARNING"):
+        samples = sample(system, "EM:dt=0.01", "torch", max_failed=0.5, store=path, **plan)
+    failed = len(samples.failures)
+    assert 10 < failed < 250
+    assert samples.walkers == 500 - failed
+    assert samples.stats["failed_walkers"] == failed
+    assert bool(torch.isfinite(samples.states).all())
+    for failure in samples.failures:
+        assert math.isfinite(failure["state"][0])
+        assert 0 <= failure["time"] <= 2
+    assert "blew up" in caplog.text
+    loaded = Samples.load(path, system)
+    assert torch.equal(loaded.states, samples.states)
+    assert loaded.stats["failed_walkers"] == failed
+
+
+def test_too_many_failures_end_the_run():
+    with pytest.raises(SamplingError, match=r"\d+ of 500 walkers blew up, the first at time .* smaller dt") as caught:
+        sample(_explosive(0.8), "EM:dt=0.01", "torch", walkers=500, burn_in=1.0, snapshots=2, spacing=0.5)
+    assert caught.value.exit_code == 3
+    assert caught.value.samples.walkers < 500
+
+
+MULTIPLICATIVE = System("multiplicative", 1, lambda x: -x, lambda x: 0.1 + x**2, Box([-1.0], [1.0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"walkers": 0}, InputError, "walkers is 0"),
+        ({"walkers": 2.5}, InputError, "walkers is 2.5"),
+        ({"walkers": True}, InputError, "walkers is True"),
+        ({"snapshots": 0}, InputError, "snapshots is 0"),
+        ({"burn_in": -1.0}, InputError, "burn_in is -1.0"),
+        ({"spacing": 0.0}, InputError, "spacing is 0.0"),
+        ({"spacing": math.inf}, InputError, "spacing is inf"),
+        ({"seed": 1.0}, InputError, "seed is 1.0"),
+        ({"seed": True}, InputError, "seed is True"),
+        ({"seed": -1}, InputError, "seed is -1"),
+        ({"dtype": "float16"}, InputError, "float16"),
+        ({"device": "nowhere"}, InputError, "nowhere"),
+        ({"chunk": 0}, InputError, "chunk is 0"),
+        ({"max_failed": 2}, InputError, "max_failed is 2"),
+        ({"start": "somewhere"}, InputError, "somewhere"),
+        ({"start": torch.zeros(3, 2)}, InputError, r"\(3, 2\)"),
+        ({"start": torch.full((300, 2), torch.nan)}, InputError, "NaN"),
+        ({"resume": True}, InputError, "without a store"),
+        ({"engine": "jula"}, UnknownNameError, "julia"),
+        ({"solver": "EMM:dt=1e-3"}, UnknownNameError, "'EM'"),
+        ({"solver": "EM:dt=0"}, SolverError, "dt is '0'"),
+        ({"solver": "EM", "dt": -1.0}, InputError, "-1.0"),
+        ({"solver": "EM"}, SolverError, "no dt was given"),
+        ({"solver": "EM:dt=1e-3,rtol=1e-2"}, SolverError, "fixed step"),
+        ({"solver": "EM", "dt": 1e-3, "rtol": 1e-2}, SolverError, "fixed step"),
+        ({"solver": "SOSRA", "rtol": 0.0}, InputError, "0.0"),
+        ({"solver": "SOSRA", "burn_in_dt": 0.1}, SolverError, "chooses its own steps"),
+        ({"solver": "EM:dt=1e-3", "burn_in_dt": 0.0}, InputError, "burn_in_dt is 0.0"),
+        ({"solver": "SOSRI", "engine": "torch"}, SolverError, "no solver 'SOSRI'"),
+        ({"solver": "julia:EM:dt=1e-3", "engine": "torch"}, SolverError, "julia"),
+    ],
+)
+def test_refusals(options, error, text):
+    system = System("plain", 2, lambda x: -x, 0.1, Box([-1.0, -1.0], [1.0, 1.0]))
+    arguments = {"solver": "EM:dt=1e-3", "engine": "torch", **SHORT, **options}
+    with pytest.raises(error, match=text) as caught:
+        sample(system, **arguments)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_methods_for_additive_noise_are_refused_elsewhere():
+    with pytest.raises(SolverError, match=r"these fit: .*EM"):
+        sample(MULTIPLICATIVE, "SOSRA", "torch", **SHORT)
+
+
+def test_times_must_be_known():
+    with pytest.raises(InputError, match="burn_in is not given"):
+        sample(MULTIPLICATIVE, "EM:dt=1e-3", "torch", walkers=10)
+    with pytest.raises(InputError, match="give a System"):
+        sample("double-well")
+
+
+def test_another_run_is_not_resumed(tmp_path):
+    path = tmp_path / "s.zarr"
+    sample(_system(), "EM:dt=1e-3", "torch", store=path, **SHORT)
+    with pytest.raises(StoreError, match="exists"):
+        sample(_system(), "EM:dt=1e-3", "torch", store=path, **SHORT)
+    for other in ({"seed": 1}, {"solver": "EM:dt=2e-3"}, {"spacing": 0.2}):
+        with pytest.raises(StoreError, match="another run"):
+            sample(_system(), **{"solver": "EM:dt=1e-3", "engine": "torch", **SHORT, **other}, store=path, resume=True)
+    replaced = sample(_system(), "EM:dt=1e-3", "torch", seed=1, store=path, overwrite=True, **SHORT)
+    assert torch.equal(Samples.load(path).states, replaced.states)
