@@ -35,7 +35,7 @@ __all__ = ["sample"]
 log = logging.getLogger("pyness")
 
 # rows of a block: enough to fill the vector units, few enough that two cores share a small run
-_BLOCK = 4096
+_BLOCK = 2560
 _ALIGNMENT = 64
 
 
@@ -239,7 +239,8 @@ class _Run:
         blocks = list(self._blocks(states, begin))
         spent, clock = attributes["progress"]["seconds"], time.perf_counter()
         bar = tqdm(
-            total=self.total, initial=begin, desc=f"sampling {self.system.name}", unit="block", disable=not progress,
+            # a hair more than all, since fractions of blocks add up to 1 within rounding only
+            total=self.total * (1 + 1e-6), initial=begin, desc=f"sampling {self.system.name}", disable=not progress,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
         )  # fmt: skip
         try:
@@ -252,7 +253,7 @@ class _Run:
         except InterruptedRun:
             raise
         except KeyboardInterrupt as interrupt:
-            done = attributes["progress"]["blocks"]
+            done = store.attributes["progress"]["blocks"] if store else 0
             where = f"{store.path} has {done} of {self.total} blocks" if store else "nothing is kept without a store"
             raise InterruptedRun(
                 f"interrupted: {where}",

@@ -11,9 +11,11 @@ import torch
 
 from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.torch.adaptive import run_adaptive
+from pyness.sampling.engines.torch.compiled import CompiledStride, Kernel, compiled_stride, pays
 from pyness.sampling.engines.torch.domain import Domain
-from pyness.sampling.engines.torch.fixed import run_fixed
+from pyness.sampling.engines.torch.fixed import run_fixed, segments
 from pyness.sampling.engines.torch.methods import METHODS
+from pyness.sampling.engines.torch.stride import EagerStride, Stride
 
 __all__ = ["TorchEngine"]
 
@@ -29,10 +31,26 @@ class TorchEngine:
         self._domain = Domain(job.system.domain, plan.torch_dtype, plan.device)
         own = {"theta": job.solver["theta"]} if "theta" in job.solver.algorithm.options else {}
         self._method = METHODS[job.solver.name](job.system, self._domain, plan.torch_dtype, plan.device, **own)
+        self._compiled = self._compile()
         self._threads = torch.get_num_threads() if torch.device(plan.device).type == "cpu" else 1
 
+    def _compile(self) -> tuple[Kernel, int] | None:
+        job = self._job
+        if job.solver.adaptive:
+            return None
+        steps = sum(steps for steps, _, _ in segments(job))
+        if not pays(job, steps * job.plan.walkers):
+            return None
+        return compiled_stride(job, self._method, self._domain)
+
+    def _stride(self, x: torch.Tensor, generator: torch.Generator) -> Stride:
+        if self._compiled is None:
+            return EagerStride(x, self._method, self._domain, generator)
+        return CompiledStride(*self._compiled, x, self._method, self._domain, generator)
+
     def describe(self) -> dict[str, Any]:
-        return {"torch": torch.__version__, "compiled": False}
+        """The bits of compiled and of eager steps differ."""
+        return {"torch": torch.__version__, "compiled": self._compiled is not None}
 
     def empty(self, shape: Sequence[int]) -> torch.Tensor:
         return torch.empty(tuple(shape), dtype=self._job.plan.torch_dtype, device=self._job.plan.device)
@@ -42,11 +60,13 @@ class TorchEngine:
 
     def run(self, blocks: Sequence[Block], tick: Tick, stop: threading.Event) -> Iterator[BlockResult]:
         def carry(block: Block) -> BlockResult | None:
-            loop = run_adaptive if self._job.solver.adaptive else run_fixed
             with torch.no_grad():
-                return loop(self._job, block, self._method, self._domain, tick, stop)
+                if self._job.solver.adaptive:
+                    return run_adaptive(self._job, block, self._method, self._domain, tick, stop)
+                return run_fixed(self._job, block, self._stride, self._domain, tick, stop)
 
-        # the pool's threads belong to this call alone, so setting their number of threads changes nobody else's
+        # one thread each: the blocks are the parallelism
+        threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(self._threads, "pyness", lambda: torch.set_num_threads(1))
         try:
             for future in [pool.submit(carry, block) for block in blocks]:
@@ -58,6 +78,8 @@ class TorchEngine:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+            # what a thread sets is also what threads born later begin with: give them back what it was
+            torch.set_num_threads(threads)
 
     def close(self) -> None:
         """Nothing outlives a call."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
 import torch
 
 from pyness.sampling.engines import Block, BlockResult, Job, Tick
-from pyness.sampling.engines.torch.brownian import area
 from pyness.sampling.engines.torch.domain import Domain
-from pyness.sampling.engines.torch.methods import Method
 from pyness.sampling.engines.torch.record import Ledger, padded_start
+from pyness.sampling.engines.torch.stride import LENGTH, Stride
 from pyness.sampling.stats import Stats
 
-__all__ = ["run_fixed", "segments"]
+__all__ = ["MakeStride", "run_fixed", "segments"]
 
-# steps whose noise is drawn at once: enough to spread the calls, few enough to stay in the cache
-STRIDE = 8
+#: Makes the stride of a block from its states and its generator.
+MakeStride = Callable[[torch.Tensor, torch.Generator], Stride]
 
 
 def segments(job: Job) -> list[tuple[int, float, bool]]:
@@ -37,32 +37,30 @@ def _divide(duration: float, dt: float) -> tuple[int, float]:
 
 
 def run_fixed(
-    job: Job, block: Block, method: Method, domain: Domain, tick: Tick, stop: threading.Event
+    job: Job, block: Block, make_stride: MakeStride, domain: Domain, tick: Tick, stop: threading.Event
 ) -> BlockResult | None:
     """Carry a block through the plan; None if stopped."""
-    plan, dim = job.plan, job.system.dim
+    plan = job.plan
     generator = torch.Generator(block.start.device).manual_seed(block.seed)
     ledger = Ledger(block, domain, plan.elapsed)
     x = padded_start(block, job.padded)
     home = x.clone()
-    normals = torch.empty(STRIDE, 1 + method.needs_area, *x.shape, dtype=x.dtype, device=x.device)
-    rows = torch.arange(x.shape[0], device=x.device).repeat(STRIDE)
+    stride = make_stride(x, generator)
     dead = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
     parts = segments(job)
     total = sum(steps for steps, _, _ in parts)
     time, snapshot, untold, evaluations = 0.0, 0, 0, 0
     for steps, step, recorded in parts:
         h = torch.tensor(step, dtype=x.dtype, device=x.device)
-        for first in range(0, steps, STRIDE):
+        for first in range(0, steps, LENGTH):
             if stop.is_set():
                 return None
-            count = min(STRIDE, steps - first)
+            count = min(LENGTH, steps - first)
             before = x
-            drawn = normals[:count].normal_(generator=generator)
-            x, used = _stride(x, drawn, h, method, domain)
+            x, used = stride(x, count, h)
             evaluations += used
             if recorded and domain.walled:
-                ledger.fold(drawn[:, 0].reshape(-1, dim), rows[: count * x.shape[0]])
+                ledger.fold(*stride.folded())
             if not bool(torch.isfinite(x.sum())):
                 broken = ~torch.isfinite(x).all(-1)
                 for row in torch.nonzero(broken & ~dead).flatten().tolist():
@@ -79,21 +77,6 @@ def run_fixed(
             snapshot += 1
     tick(untold / total)
     return ledger.close(_stats(parts, block.size, evaluations))
-
-
-def _stride(
-    x: torch.Tensor, normals: torch.Tensor, h: torch.Tensor, method: Method, domain: Domain
-) -> tuple[torch.Tensor, int]:
-    """Several steps; the noise of each is overwritten by the state before it was folded."""
-    w = normals[:, 0].mul_(torch.sqrt(h))
-    a = area(h, normals[:, 1]) if method.needs_area else None
-    evaluations = 0
-    for k in range(normals.shape[0]):
-        y, _, used = method(x, h, w[k], a[k] if a is not None else None)
-        evaluations += used
-        x = domain.restore(y)
-        w[k] = y
-    return x, evaluations
 
 
 def _stats(parts: list[tuple[int, float, bool]], walkers: int, evaluations: int) -> Stats:
