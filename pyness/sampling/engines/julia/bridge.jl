@@ -43,16 +43,18 @@ function answer(source::AbstractString)
     try
         return sprint(json, (value = include_string(Main, source, "pyness"),))
     catch exception
-        trace = catch_backtrace()
-        while exception isa LoadError
-            exception = exception.error
-        end
-        kind = string(nameof(typeof(exception)))
-        message = sprint(showerror, exception)
-        full = first(sprint(showerror, exception, trace), TRACE_LIMIT)
+        full = first(sprint(showerror, exception, catch_backtrace()), TRACE_LIMIT)
+        reason = innermost(exception)
+        kind, message = string(nameof(typeof(reason))), sprint(showerror, reason)
         return sprint(json, (error = (; kind, message, trace = full),))
     end
 end
+
+"The exception that was thrown first, without what loading and tasks wrapped around it."
+innermost(exception) = exception
+innermost(exception::LoadError) = innermost(exception.error)
+innermost(exception::TaskFailedException) = innermost(exception.task.exception)
+innermost(exception::CompositeException) = innermost(first(exception))
 
 "Answer requests from the socket at `path` until the other side closes it."
 function serve(path::String)

@@ -84,6 +84,8 @@ def test_a_julia_exception_is_one_line_with_its_trace(session):
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value.__cause__, JuliaTrace)
     assert "Stacktrace" in caught.value.__cause__.trace
+    with pytest.raises(JuliaError, match="DomainError"):
+        session.call("(() -> fetch(Threads.@spawn sqrt(-1.0)))")
     with pytest.raises(JuliaError, match="Julia package Nowhere is not installed"):
         session.include("using Nowhere")
 
