@@ -65,6 +65,7 @@ def execute(
             progress=progress, **config.training,
         )  # fmt: skip
         landscape.save(out / MODEL)
+    log.info("trained; now the certificate, the bounds and the comparison with what is known")
     with _timed(seconds, "report"):
         report = landscape.report(samples)
         truth, error, reference = _against_truth(system, landscape, samples)
@@ -207,11 +208,13 @@ def _draw(out: Path, landscape: Any, samples: Any, report: Any, reference: Any) 
 
     plots.overview(landscape, samples, report, out / "overview.png", truth=reference)
     records = [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()]
-    measured = [r for r in records if "step" in r and "gradient_error" in r]
-    if measured:
-        axes = plots.training(
-            [r["step"] for r in measured], {"gradient error": [r["gradient_error"] for r in measured]}
-        )
+    if records:
+        # near the end the gradient error is as small as its sampling error and may come out negative
+        curves = {
+            "gradient error": [abs(r["gradient_error"]) for r in records],
+            "HJB residual": [r["hjb"] for r in records],
+        }
+        axes = plots.training([r["step"] for r in records], curves)
         axes.figure.savefig(out / "training.png")
     histogram = samples.stats["step"].get("histogram")
     if histogram:

@@ -17,7 +17,11 @@ class Report:
     def to_dict(self):
         names = ("epr", "epr_upper", "epr_lower", "epr_score_free", "gradient_error")
         estimates = {name: getattr(self, name).to_dict() for name in names}
-        return {**estimates, "stationarity": {"max_z": 1.2}, "warnings": ["these numbers are made up"]}
+        return {
+            **estimates,
+            "stationarity": {"passed": True, "max_z": 1.2, "worst": "bell(x)", "threshold": 3.7},
+            "warnings": ["these numbers are made up"],
+        }
 
 
 class Landscape:
@@ -51,7 +55,9 @@ def module() -> types.ModuleType:
             fate, fake.fate = fake.fate, None
             raise fate
         Path(checkpoint).write_bytes(b"state")
-        Path(log).write_text("".join(json.dumps({"step": s, "gradient_error": 1 / s}) + "\n" for s in (1, 2, 3)))
+        Path(log).write_text(
+            "".join(json.dumps({"step": s, "gradient_error": 1 / s, "hjb": 0.1}) + "\n" for s in (1, 2, 3))
+        )
         return Landscape(system)
 
     fake = types.ModuleType("pyness.landscape")

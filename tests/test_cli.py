@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -177,6 +179,26 @@ def test_a_run_leaves_a_full_directory(pyness_, landscape, figures, tmp_path):
     assert Samples.load(out / "samples.zarr").states.shape == (64, 2, 2)
 
 
+def test_the_whole_line_without_a_stand_in(pyness_, tmp_path):
+    """Sampling, training and report as a user has them, only smaller; the EPR is held against the exact one."""
+    out = tmp_path / "dw"
+    plan = ("walkers=2000", "burn_in=3", "snapshots=5", "features=80", "points=1500", "contrast=4000", "steps=4")
+    settings = [f"--set={s}" for s in plan]
+    code, printed, err = pyness_("run", "double-well", "--engine=torch", "--quiet", *settings, "--out", out, "--json")
+    assert code == 0, err
+    report = json.loads(printed)
+    assert {
+        "system", "engine", "solver", "seed", "epr", "epr_upper", "epr_lower", "epr_score_free", "gradient_error",
+        "stationarity", "sampling", "seconds", "warnings", "truth", "potential_error",
+    } <= set(report)  # fmt: skip
+    for key in ("epr", "epr_score_free"):
+        assert report[key]["value"] == pytest.approx(report["truth"]["epr"], abs=4 * report[key]["stderr"])
+    loaded = pyness.Landscape.load(out / "model.safetensors")
+    points = Samples.load(out / "samples.zarr").states[:, -1]
+    assert loaded.potential(points).shape == (2000,)
+    assert (out / "training.png").stat().st_size > 0
+
+
 def test_json_is_all_that_is_printed(pyness_, landscape, tmp_path):
     code, printed, _ = pyness_(*RUN, "--out", tmp_path / "dw", "--json")
     assert code == 0
@@ -267,6 +289,23 @@ def test_ctrl_c_in_sampling_leaves_a_directory_that_goes_on(refused, pyness_, la
         assert code == 0, err
     one, two = (Samples.load(out / "samples.zarr").states for out in (interrupted, whole))
     assert one.equal(two)
+
+
+def test_ctrl_c_itself(tmp_path):
+    """The signal reaches a run in a process of its own, with the threads that sampling has; the run is far too long."""
+    out = tmp_path / "dw"
+    long = [f"--set={s}" for s in ("walkers=20000", "burn_in=1000", "snapshots=2")]
+    argv = ["run", "double-well", "--engine=torch", "--solver=EM:dt=1e-3", "--quiet", *long, "--out", str(out)]
+    running = subprocess.Popen([sys.executable, "-m", "pyness", *argv], stderr=subprocess.PIPE, text=True)
+    try:
+        while not (out / "samples.zarr" / "zarr.json").exists() and running.poll() is None:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate()
+    finally:
+        running.kill()
+    assert running.returncode == 130, err
+    assert err.splitlines()[-1].endswith(f"--out {out} --resume")
 
 
 def test_failed_training_is_4_and_failed_sampling_3(refused, landscape, tmp_path):

@@ -11,8 +11,8 @@ from pyness.cli.tables import number, pairs, show_table
 __all__ = ["show_report"]
 
 ESTIMATES = {
-    "epr": ("entropy production rate", "k_B per unit time; the network only as control variate"),
-    "epr_upper": ("  upper bound", "E|F + grad V|^2 in units of D"),
+    "epr": ("entropy production rate", "k_B per unit time; the network is a control variate only"),
+    "epr_upper": ("  upper bound", "both bounds close on it as grad V nears grad U"),
     "epr_lower": ("  lower bound", ""),
     "epr_score_free": ("  without a network", "from the samples and the drift alone"),
     "gradient_error": ("gradient error", "E|grad V - grad U|^2 / E|grad U|^2, no truth needed"),
@@ -31,7 +31,10 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
         rows.append(["truth: potential", number(error["rrmse"]), f"rRMSE; {weighted} weighted by density, best shift"])
         if "basin_offset" in error:
             rows.append(["  between basins", number(error["basin_offset"]), "offset in D"])
-    rows.append(["stationarity", *_stationarity(report["stationarity"])])
+    found = report["stationarity"]
+    verdict = "passed" if found["passed"] else "NOT passed"
+    what = f"largest |z| of E[L g], {found['worst']}; chance explains {found['threshold']:.2f}"
+    rows.append(["stationarity", f"{verdict}, {found['max_z']:.2f}", what])
     steps = sampling.get("steps_accepted")
     if steps is not None:
         rejected, hits, failed = sampling["steps_rejected"], sampling["wall_hits"], sampling["failed_walkers"]
@@ -56,9 +59,3 @@ def _deviation(epr: Mapping[str, float | None], truth: Mapping[str, float]) -> s
     if epr["value"] is None or not epr["stderr"]:
         return "-"
     return f"{(epr['value'] - truth['epr']) / (epr['stderr'] ** 2 + truth['epr_error'] ** 2) ** 0.5:+.2f}"
-
-
-def _stationarity(found: Any) -> tuple[str, str]:
-    if isinstance(found, Mapping) and "max_z" in found:
-        return number(found["max_z"]), "largest |z| of the test functions"
-    return "", str(found)
