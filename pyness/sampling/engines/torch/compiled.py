@@ -30,8 +30,9 @@ __all__ = ["CompiledStride", "Kernel", "compiled_stride", "pays"]
 WORTHWHILE = 300_000_000
 MAX_DIM = 12
 
-#: Takes the step and ``d + LENGTH * channels * d`` rows ``(rows,)``: coordinates, then noise.
-Kernel = Callable[..., list[torch.Tensor]]
+#: Takes the step, the state ``(d, rows)`` and the noise ``(LENGTH * channels * d, rows)``; returns the new state, how
+#: far each row was moved by folds ``(rows,)``, and the unfolded states ``(LENGTH * d, rows)``.
+Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 aten = torch.ops.aten
 # tracing and compiling use global state of torch
@@ -75,10 +76,9 @@ class CompiledStride:
             self._last = None
             return self._eager(x, count, h)
         self._noise.normal_(generator=self._generator)
-        rows = x.T.contiguous()
-        *x_rows, touched, y = self._kernel(h, *rows, *self._noise)
+        x, touched, y = self._kernel(h, x.T.contiguous(), self._noise)
         self._last = (touched, y)
-        return torch.stack(x_rows, dim=-1), self._evaluations
+        return x.T, self._evaluations
 
     def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
         if self._last is None:
@@ -112,11 +112,11 @@ def _compile(method: Method, domain: Domain, x: torch.Tensor) -> tuple[Kernel, i
     channels, dim = 1 + method.needs_area, x.shape[1]
     evaluations = 0
 
-    def stride(h: torch.Tensor, *rows: torch.Tensor) -> list[torch.Tensor]:
+    def stride(h: torch.Tensor, x: torch.Tensor, normals: torch.Tensor) -> tuple[torch.Tensor, ...]:
         nonlocal evaluations
         evaluations = 0
-        vectors = [torch.stack(rows[i : i + dim], dim=-1) for i in range(0, len(rows), dim)]
-        state, noise = vectors[0], vectors[1:]
+        state = torch.stack(x.unbind(0), dim=-1)
+        noise = [torch.stack(normals[i : i + dim].unbind(0), dim=-1) for i in range(0, len(normals), dim)]
         touched, unfolded = None, []
         for k in range(0, len(noise), channels):
             a = area(h, noise[k + 1]) if method.needs_area else None
@@ -124,18 +124,18 @@ def _compile(method: Method, domain: Domain, x: torch.Tensor) -> tuple[Kernel, i
             evaluations += used
             state = domain.restore(y)
             unfolded += y.unbind(-1)
-            moved = sum((y - state).abs().unbind(-1)) if domain.walled else torch.zeros_like(rows[0])
+            moved = sum((y - state).abs().unbind(-1)) if domain.walled else torch.zeros_like(x[0])
             touched = moved if touched is None else touched + moved
-        return [*state.unbind(-1), touched, torch.stack(unfolded)]
+        return torch.stack(state.unbind(-1)), touched, torch.stack(unfolded)
 
-    h = torch.tensor(1e-3, dtype=x.dtype)
-    rows = [*x.T.contiguous(), *torch.zeros(LENGTH * channels * dim, x.shape[0], dtype=x.dtype)]
+    normals = torch.zeros(LENGTH * channels * dim, x.shape[0], dtype=x.dtype)
+    inputs = [torch.tensor(1e-3, dtype=x.dtype), x.T.contiguous(), normals]
     try:
         with torch.no_grad():
-            graph = make_fx(stride)(h, *rows)
-            by_row = make_fx(lambda *inputs: _ByRow(graph).run(*inputs))(h, *rows)
-            kernel = torch._inductor.compile(by_row, [h, *rows], options={"cpp.threads": 1})
-            kernel(h, *rows)
+            graph = make_fx(stride)(*inputs)
+            by_row = make_fx(lambda *values: _ByRow(graph).run(*values))(*inputs)
+            kernel = torch._inductor.compile(by_row, inputs, options={"cpp.threads": 1})
+            kernel(*inputs)
     except Exception as error:
         log.warning("steps are not compiled (%s)", (str(error).splitlines() or [type(error).__name__])[0])
         return None

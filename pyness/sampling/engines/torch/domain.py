@@ -75,21 +75,25 @@ class Domain:
         x = torch.clamp(y, self._wall_low, self._wall_high) if self.walled else y
         return self.restore(x) if self.wrapped else x
 
-    def folds(self, y: torch.Tensor, row: torch.Tensor) -> Folds:
-        """The folds of the points ``y: (n, d)``, of which ``row: (n,)`` says whose they are.
+    def crossings(self, y: torch.Tensor, row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of the points ``y: (n, d)`` of rows ``row: (n,)`` those beyond a wall, once for each: points, axes, rows."""
+        which, axis = torch.nonzero(self.outside(y), as_tuple=True)
+        return y[which], axis, row[which]
 
-        A step that bounces to and fro is one record at the wall it crossed first, with the whole way it was moved.
+    def folds(self, y: torch.Tensor, axis: torch.Tensor, row: torch.Tensor) -> Folds:
+        """The folds that belong to crossings.
+
+        A step that bounces to and fro is one record at the wall it crossed first, with the whole way it was moved:
+        of an overshoot ``o`` in a box of width ``w``, ``2 (o + (o - w) + (o - 2 w) + ...)`` while positive.
         """
-        which, axis = torch.nonzero(self.outside(y) & torch.isfinite(y), as_tuple=True)
-        beyond = y[which, axis]
+        finite = torch.isfinite(y).all(-1)
+        y, axis, row = y[finite], axis[finite], row[finite]
+        beyond = y.gather(1, axis.unsqueeze(1)).squeeze(1)
         low, high = self.low[axis], self.high[axis]
-        side = (beyond > high).to(torch.int64)
-        position = self.nearest(self.restore(y)[which])
-        position[torch.arange(axis.numel(), device=axis.device), axis] = torch.where(side == 1, high, low)
-        displacement = torch.zeros_like(beyond)
-        overshoot = torch.clamp(low - beyond, min=0) + torch.clamp(beyond - high, min=0)
-        while bool((overshoot > 0).any()):
-            # after a bounce, what is left of an overshoot beyond the opposite wall is the overshoot less a width
-            displacement = displacement + 2 * overshoot
-            overshoot = torch.clamp(overshoot - (high - low), min=0)
-        return Folds(row[which], 2 * axis + side, position, displacement)
+        side = beyond > high
+        wall = torch.where(side, high, low)
+        overshoot, width = (beyond - wall).abs(), high - low
+        bounces = torch.floor(overshoot / width)
+        displacement = 2 * (bounces + 1) * (overshoot - 0.5 * bounces * width)
+        position = self.nearest(self.restore(y)).scatter(1, axis.unsqueeze(1), wall.unsqueeze(1))
+        return Folds(row, 2 * axis + side.to(torch.int64), position, displacement)

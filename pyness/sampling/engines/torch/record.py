@@ -11,6 +11,9 @@ from pyness.sampling.walls import Walls
 
 __all__ = ["Ledger", "padded_start"]
 
+# crossings that are worked out together
+MANY = 20_000
+
 
 def padded_start(block: Block, rows: int) -> torch.Tensor:
     """``(rows, d)``: the start states, repeated to fill the block."""
@@ -25,13 +28,25 @@ class Ledger:
         self._domain = domain
         self._parts = [Walls.none(block.start.shape[1], elapsed, block.start.dtype, block.start.device)]
         self._elapsed = elapsed
+        self._crossed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._waiting = 0
         self.failures: list[Failure] = []
 
     def fold(self, y: torch.Tensor, row: torch.Tensor) -> None:
         """Enter the folds of the unfolded points ``y: (n, d)`` of rows ``row: (n,)``."""
-        folds = self._domain.folds(y, row)
-        if folds.row.numel():
+        crossed = self._domain.crossings(y, row)
+        self._crossed.append(crossed)
+        self._waiting += crossed[1].numel()
+        if self._waiting >= MANY:
+            self._work_out()
+
+    def _work_out(self) -> None:
+        """Make records of the crossings that wait: many at once, since each step has few."""
+        if self._waiting:
+            folds = self._domain.folds(*(torch.cat(column) for column in zip(*self._crossed, strict=True)))
             self._parts.append(Walls(folds.row, folds.face, folds.position, folds.displacement, self._elapsed))
+        self._crossed.clear()
+        self._waiting = 0
 
     def fail(self, row: int, time: float, state: torch.Tensor, reason: str) -> None:
         """Enter a walker that blew up (padding rows leave no trace)."""
@@ -40,6 +55,7 @@ class Ledger:
 
     def close(self, stats: Stats) -> BlockResult:
         """The result, with the folds of padding and of failed walkers left out."""
+        self._work_out()
         walls = Walls.join(self._parts)
         dropped = torch.zeros(int(walls.walker.max()) + 1 if len(walls) else 0, dtype=torch.bool)
         dropped[self._block.size :] = True

@@ -19,6 +19,10 @@ def _domain(low: float, width: float, kind: str) -> Domain:
     return Domain(Box([low], [low + width], kind), torch.float64, "cpu")
 
 
+def _folds(domain: Domain, y: list[list[float]], rows: list[int]):
+    return domain.folds(*domain.crossings(torch.tensor(y, dtype=torch.float64), torch.tensor(rows)))
+
+
 def _reflected(y: float, low: float, high: float) -> tuple[float, float]:
     """Bounce by bounce: where a point ends, and the whole way it was moved."""
     moved = 0.0
@@ -36,7 +40,7 @@ def test_folds_however_far_a_step_overshoots(low, width, y):
     x = domain.restore(torch.tensor([[y]], dtype=torch.float64))
     expected, moved = _reflected(y, low, high)
     assert x.item() == pytest.approx(expected, abs=1e-9)
-    folds = domain.folds(torch.tensor([[y]], dtype=torch.float64), torch.tensor([7]))
+    folds = _folds(domain, [[y]], [7])
     if low <= y <= high:
         assert x.item() == y
         assert folds.row.numel() == 0
@@ -67,7 +71,7 @@ def test_each_side_has_its_own_condition(y):
 
 def test_a_corner_is_two_records():
     domain = Domain(Box([0, 0], [1, 1], "reflect"), torch.float64, "cpu")
-    folds = domain.folds(torch.tensor([[-0.25, 1.5], [0.5, 0.5]], dtype=torch.float64), torch.tensor([3, 4]))
+    folds = _folds(domain, [[-0.25, 1.5], [0.5, 0.5]], [3, 4])
     assert folds.row.tolist() == [3, 3]
     assert folds.face.tolist() == [0, 3]
     assert folds.position.tolist() == [[0.0, 0.5], [0.25, 1.0]]
@@ -82,5 +86,5 @@ def test_stages_are_evaluated_inside():
 
 def test_what_is_not_finite_leaves_no_record():
     domain = Domain(Box([0.0], [1.0], "reflect"), torch.float64, "cpu")
-    folds = domain.folds(torch.tensor([[float("nan")], [float("inf")]], dtype=torch.float64), torch.tensor([0, 1]))
+    folds = _folds(domain, [[float("nan")], [float("inf")]], [0, 1])
     assert folds.row.numel() == 0
