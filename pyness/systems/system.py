@@ -162,6 +162,15 @@ class System:
         """``dF_i/dx_j``, ``(..., d, d)``."""
         return jacobian(self._drift, x)
 
+    def with_noise(self, factor: float) -> System:
+        """The same equations with ``D`` multiplied by ``factor``; exact results and plans do not carry over."""
+        D = self.diffusion
+        scaled = D.value * factor if D.constant else lambda x: factor * D(x)
+        return System(
+            f"{self.name} x{factor:g}", self.dim, self._drift, scaled, self.domain, self.variables,
+            parameters=self.parameters, window=self.window, source=self.source,
+        )  # fmt: skip
+
     @property
     def potential_scale(self) -> float:
         """What multiplies ``-log p`` in the potential: ``D`` where it is a constant number, else 1."""

@@ -1,0 +1,140 @@
+"""The points a landscape is trained on besides the samples: widened states, a known reference density, walls, anchors."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import torch
+
+from pyness.sampling import Samples, sample
+from pyness.systems import System
+
+__all__ = ["Reference", "anchors", "flattened", "wall_points", "widened"]
+
+CENTERS = 256
+BANDWIDTHS = (0.15, 0.6)
+FAR = 0.12
+
+
+def widened(system: System, samples: Samples, factor: float, count: int, rate: float, seed: int) -> torch.Tensor:
+    """``(count, d)`` float64 states of the same dynamics at ``factor`` times the noise.
+
+    Started from the samples and run for ten times the inverse Fisher rate, so that they reach up the flanks of the
+    landscape and across its ridges, where samples of the steady state are too rare to train on.
+    """
+    plan = system.plan
+    time = 10.0 / rate
+    step = {name: plan[name] for name in ("rtol", "atol") if name in plan}
+    if "dt" in plan:
+        step["dt"] = min(plan.get("burn_in_dt", plan["dt"]), time / 20)
+    solver = system.solver or "EM"
+    if not step and solver.startswith("EM") and "dt" not in solver:
+        step["dt"] = time / 2000
+    noisy = system.with_noise(factor)
+    generator = torch.Generator().manual_seed(seed)
+    states = samples.states.reshape(-1, system.dim).cpu()
+    start = states[torch.randint(0, len(states), (count,), generator=generator)]
+    logging.getLogger("pyness").debug("widening %d states at %g times the noise", count, factor)
+    cloud = sample(
+        noisy, solver, "torch", walkers=count, burn_in=0.9 * time, snapshots=1, spacing=0.1 * time,
+        start=start, seed=seed, dtype="float64", progress=False, **step,
+    )  # fmt: skip
+    return cloud.states[:, 0].double()
+
+
+def flattened(
+    potential: torch.Tensor, base: float, factor: float, top: float, count: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Indices of ``count`` widened states picked evenly in space up to ``top`` above ``base``.
+
+    The states have density ``exp(-potential / factor)``, so the inverse of that, capped, evens them out.
+    """
+    height = (potential - base).clamp(0, top)
+    weight = torch.exp(height / factor) * (potential - base < 1.3 * top)
+    if int((weight > 0).sum()) < count:
+        weight = weight + 1e-12
+    return torch.multinomial(weight, count, generator=generator)
+
+
+class Reference:
+    """A broad density ``q`` that is known: Gaussians of two widths around some of the samples.
+
+    Periodic coordinates count by their shortest distance. Where walls cut it off, ``q`` is normalised up to a constant,
+    which the contrast fits anyway.
+    """
+
+    def __init__(self, system: System, states: torch.Tensor, generator: torch.Generator) -> None:
+        self.domain = system.domain
+        chosen = torch.randint(0, len(states), (CENTERS,), generator=generator)
+        self.centers = states[chosen]
+        scale = states.std(0).clamp_min(1e-12)
+        width = torch.tensor(self.domain.width, dtype=scale.dtype, device=scale.device)
+        for axis in self.domain.periodic:
+            scale[axis] = min(scale[axis].item(), width[axis].item() / (8 * max(BANDWIDTHS)))
+        self.widths = torch.stack([scale * b for b in BANDWIDTHS])
+        self.period = width
+
+    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """About ``count`` points inside the domain (those beyond a wall are left out)."""
+        center = self.centers[torch.randint(0, CENTERS, (count,), generator=generator)]
+        width = self.widths[torch.randint(0, len(self.widths), (count,), generator=generator)]
+        x = center + width * torch.randn(center.shape, generator=generator, dtype=center.dtype)
+        for axis in self.domain.periodic:
+            low = self.domain.low[axis]
+            x[:, axis] = low + torch.remainder(x[:, axis] - low, self.domain.width[axis])
+        return x[self.domain.contains(x)]
+
+    def log_density(self, x: torch.Tensor) -> torch.Tensor:
+        """``log q`` at ``x: (n, d)``, ``(n,)``."""
+        return torch.cat([self._log_density(part) for part in x.split(8192)])
+
+    def _log_density(self, x: torch.Tensor) -> torch.Tensor:
+        apart = x.unsqueeze(1) - self.centers
+        for axis in self.domain.periodic:
+            apart[..., axis] -= self.period[axis] * torch.round(apart[..., axis] / self.period[axis])
+        parts = []
+        for width in self.widths:
+            normal = torch.log(width).sum() + 0.5 * x.shape[1] * math.log(2 * math.pi)
+            parts.append(torch.logsumexp(-0.5 * (apart / width).square().sum(-1), dim=1) - normal)
+        return torch.logsumexp(torch.stack(parts), dim=0) - math.log(CENTERS * len(parts))
+
+
+def wall_points(
+    system: System, low: torch.Tensor, high: torch.Tensor, per_wall: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points on every reflecting wall next to the region ``low .. high`` and the outward normals, ``(n, d)`` each."""
+    points, normals = [], []
+    for axis in system.domain.reflecting:
+        for side, value in ((-1.0, system.domain.low[axis]), (1.0, system.domain.high[axis])):
+            x = low + (high - low) * torch.rand(per_wall, system.dim, generator=generator, dtype=torch.float64)
+            x[:, axis] = value
+            normal = torch.zeros_like(x)
+            normal[:, axis] = side
+            points.append(x)
+            normals.append(normal)
+    empty = torch.zeros(0, system.dim, dtype=torch.float64)
+    return torch.cat([*points, empty]), torch.cat([*normals, empty])
+
+
+def anchors(
+    system: System, cloud: torch.Tensor, scale: torch.Tensor, count: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Points far from every state, where the potential is only kept high."""
+    low, high = cloud.min(0).values, cloud.max(0).values
+    margin = 0.1 * (high - low)
+    low, high = low - margin, high + margin
+    for axis, kind in enumerate(system.domain.boundary):
+        if kind != "open":
+            low[axis], high[axis] = system.domain.low[axis], system.domain.high[axis]
+    if system.dim <= 3:
+        x = low + (high - low) * torch.rand(count, system.dim, generator=generator, dtype=torch.float64)
+    else:
+        # a box is mostly corners in many dimensions: push states outwards instead
+        center = cloud.mean(0)
+        stretch = 1.3 + torch.rand(count, 1, generator=generator, dtype=torch.float64)
+        x = center + stretch * (cloud[torch.randint(0, len(cloud), (count,), generator=generator)] - center)
+        x = x[system.domain.contains(x)]
+    near = cloud[torch.randperm(len(cloud), generator=generator)[:8000]]
+    distance = torch.cat([torch.cdist(part / scale, near / scale).min(1).values for part in x.split(2048)])
+    return x[distance > FAR * math.sqrt(system.dim / 2)]

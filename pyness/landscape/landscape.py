@@ -1,0 +1,199 @@
+"""``Landscape``: a learnt potential, its current velocity, and what samples say of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyness.errors import InputError, PynessError, StoreError
+from pyness.estimators import Report, certify, score_free_epr, stationarity
+from pyness.landscape.features import Features
+from pyness.sampling import Samples
+from pyness.systems import System, get
+from pyness.systems.derivatives import value_and_divergence
+
+__all__ = ["Landscape"]
+
+FORMAT = 1
+
+
+class Landscape:
+    """A potential ``U = -D log p`` (``-log p`` where ``D`` is not a number) in closed form.
+
+    Attributes:
+        system: the system it belongs to.
+        network: one wide layer of units and its output weights.
+        metadata: options, seed, which samples it was trained on.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        network: Features,
+        lowest: float,
+        metadata: Mapping[str, Any],
+    ) -> None:
+        self.system, self.network, self.lowest, self.metadata = system, network, lowest, dict(metadata)
+
+    def potential(self, x: torch.Tensor) -> torch.Tensor:
+        """``U`` at ``x: (..., d)``, ``(...,)``, minimum 0 over the training samples."""
+        flat = self._states(x)
+        value = torch.cat([self.network.value(part).sum(1) for part in flat.split(8192)])
+        return (self.system.potential_scale * (value - self.lowest)).reshape(x.shape[:-1]).to(x.dtype)
+
+    def current_velocity(self, x: torch.Tensor) -> torch.Tensor:
+        """``v = F_v + D grad Phi`` at ``x: (..., d)``, ``(..., d)``."""
+        flat = self._states(x)
+        velocity = torch.cat([self._velocity(part)[0] for part in flat.split(8192)])
+        return velocity.reshape(x.shape).to(x.dtype)
+
+    def velocity_and_divergence(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``v: (n, d)`` and ``div v: (n,)`` at ``x: (n, d)``, both in closed form but for ``div F_v``."""
+        parts = [self._velocity(part) for part in self._states(x).split(8192)]
+        return torch.cat([v for v, _ in parts]), torch.cat([div for _, div in parts])
+
+    def report(self, samples: Samples | None = None) -> Report:
+        """Every number with its error bar.
+
+        Of the samples it was trained on only the walkers held out count; of any other samples all.
+
+        Args:
+            samples: the training samples or fresh ones.
+
+        Raises:
+            InputError: no samples, or of another dimension.
+        """
+        if samples is None:
+            raise InputError("no samples to report on", "give the training samples, or fresh ones")
+        trained = fingerprint(samples) == self.metadata["samples"]
+        judged = samples
+        if trained:
+            judged = samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
+        found = certify(self.system, judged, self.current_velocity, self.velocity_and_divergence)
+        score_free, test = score_free_epr(self.system, samples), stationarity(self.system, samples)
+        notes = list(test.warnings)
+        if self.system.domain.reflecting and samples.walls is None:
+            notes.append(
+                "no fold records: what reflecting walls contribute to the entropy production is missing; "
+                "sample with pyness to have it"
+            )
+        if found.gap.z < -4:
+            notes.append(
+                f"the gradient error is negative by {-found.gap.z:.1f} standard errors: biased samples or a "
+                "missing wall term"
+            )
+        if found.relative.value > 0.1:
+            notes.append(f"gradient error {100 * found.relative.value:.2g} %: the bounds are loose; give more features")
+        failed = len(samples.failures)
+        if failed:
+            notes.append(f"{failed} walkers failed and are not among the samples")
+        return Report(
+            system=self.system.name,
+            epr=found.midpoint,
+            epr_upper=found.upper,
+            epr_lower=found.lower,
+            epr_score_free=score_free,
+            gradient_error=found.relative,
+            stationarity=test,
+            warnings=tuple(notes),
+            states=judged.walkers * judged.snapshots,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write ``path`` (safetensors) and the JSON sidecar beside it; both appear whole or not at all.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        tensors = self.network.tensors
+        sidecar = {
+            "format": FORMAT, "kind": "pyness landscape", "system": self.system.to_dict(), "lowest": self.lowest,
+            **self.metadata,
+        }  # fmt: skip
+        part, note = path.with_name(path.name + ".part"), path.with_suffix(".json")
+        try:
+            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, str(part))
+            note_part = note.with_name(note.name + ".part")
+            note_part.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
+            os.replace(part, path)
+            os.replace(note_part, note)
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(f"cannot write {path}: {error}", "give a path that can be written") from error
+
+    @classmethod
+    def load(cls, path: str | Path, system: System | None = None) -> Landscape:
+        """Read what ``save`` wrote.
+
+        Args:
+            system: the system, where it is not a registered one.
+
+        Raises:
+            StoreError: no such file, truncated, foreign, or of another system.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = Path(path)
+        note = path.with_suffix(".json")
+        for file in (path, note):
+            if not file.is_file():
+                raise StoreError(f"{file} does not exist", "give the .safetensors file of a landscape, its .json beside it")
+        try:
+            tensors = load_file(str(path))
+            sidecar = json.loads(note.read_text(encoding="utf-8"))
+            if sidecar["kind"] != "pyness landscape" or sidecar["format"] != FORMAT:
+                raise KeyError("kind")
+            described = sidecar["system"]
+            lowest = float(sidecar["lowest"])
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+            raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
+        system = system or _registered(described, path)
+        if system.dim != described["dim"] or system.name != described["name"]:
+            raise StoreError(
+                f"{path} is a landscape of {described['name']!r} (d={described['dim']}), not of {system.name!r} "
+                f"(d={system.dim})",
+                "give the system it was trained for",
+            )
+        metadata = {key: sidecar[key] for key in ("options", "seed", "samples")}
+        return cls(system, Features(tensors, system), lowest, metadata)
+
+    def _states(self, x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, torch.Tensor) or x.shape[-1] != self.system.dim:
+            shape = tuple(x.shape) if hasattr(x, "shape") else type(x).__name__
+            raise InputError(
+                f"x is {shape}, system {self.system.name!r} has {self.system.dim} coordinates",
+                f"give a tensor (..., {self.system.dim})",
+            )
+        return x.reshape(-1, self.system.dim).to(self.network.tensors["weights"])
+
+    def _velocity(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        network = self.network.evaluate(self.system, x)
+        drift, div = value_and_divergence(self.system.modified_drift, x)
+        return drift + network.noise_gradient.sum(-1), div + network.curvature.sum(-1)
+
+
+def fingerprint(samples: Samples) -> str:
+    """What tells whether two ``Samples`` hold the same states: their shape and a checksum."""
+    import hashlib
+
+    states = samples.states.detach().cpu().contiguous()
+    digest = hashlib.sha256(states.numpy().tobytes()).hexdigest()[:16]
+    return f"{tuple(states.shape)}:{digest}"
+
+
+def _registered(described: Mapping[str, Any], path: Path) -> System:
+    try:
+        return get(described["name"], **described["parameters"])
+    except PynessError as error:
+        raise StoreError(
+            f"{path} belongs to {described['name']!r}, which is no registered system", "pass system= to load"
+        ) from error
