@@ -57,14 +57,15 @@ def plan() -> list[str]:
         exe, version = juliapkg.find_julia.find_julia(juliapkg.compat.Compat.parse(declared["julia"]))
         julia = f"Julia {version} at {exe} is used"
     except Exception:
-        julia = f"Julia {declared['julia']} is downloaded (about 170 MB; 600 MB unpacked)"
+        julia = f"Julia {declared['julia']} is downloaded"
+    names = (*installation.dependencies(), "PythonCall")
     others = sorted(
         {Path(file).parent.name for file in juliapkg.deps.deps_files()}
         - {"pyness", "juliacall", "juliapkg", "pyjuliapkg"}
     )
     return [
         julia,
-        f"Julia packages are downloaded and compiled (10 to 30 minutes): {', '.join(installation.dependencies())}",
+        f"Julia packages are downloaded and compiled, which takes minutes: {', '.join(names)}",
         *([f"and what these ask for: {', '.join(others)}"] if others else []),
         f"the project is {juliapkg.state.STATE['project']}",
         f"the choice is remembered in {installation.config_path()}",
@@ -88,6 +89,9 @@ def setup(say: Callable[[str], None] = print) -> Installation:
     try:
         juliapkg.resolve()
         exe, project = juliapkg.executable(), juliapkg.project()
+    except subprocess.CalledProcessError as error:
+        what = f"Julia's package manager ended with status {error.returncode}, for the reason it printed"
+        raise JuliaError(what, OFFLINE) from error
     except (Exception, SystemExit) as error:
         raise JuliaError(f"juliapkg could not install Julia's packages: {_first_line(error)}", OFFLINE) from error
     found = Installation(exe, project, os.environ.get("JULIA_DEPOT_PATH") or None, "setup").check()

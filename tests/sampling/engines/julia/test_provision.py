@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -212,12 +213,20 @@ def test_setup_says_what_it_will_do_before_it_does_it(juliapkg, fake):
     assert installation.find() == found
 
 
-def test_setup_that_fails_is_one_line(juliapkg):
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("no route to host\nsecond line"), "no route to host.*pyness julia use"),
+        (subprocess.CalledProcessError(1, ["julia", "-e", "import Pkg"]), "package manager ended with status 1"),
+        (SystemExit(3), "could not install"),
+    ],
+)
+def test_setup_that_fails_is_one_line(juliapkg, error, says):
     def resolve():
-        raise RuntimeError("no route to host\nsecond line")
+        raise error
 
     juliapkg.resolve = resolve
-    _refused(lambda: provision.setup(lambda line: None), "no route to host.*pyness julia use")
+    _refused(lambda: provision.setup(lambda line: None), says)
 
 
 def test_setup_beside_an_environment_of_its_own_is_refused(monkeypatch):
