@@ -1,4 +1,4 @@
-"""Bounds, midpoint and certificate of a candidate current velocity, exact or learnt (landscapes.md, section 3.3 to 3.5)."""
+"""Bounds, midpoint and certificate of a candidate current velocity, exact or learnt (landscapes.md, 3.3 to 3.5)."""
 
 from __future__ import annotations
 

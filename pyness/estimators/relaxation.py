@@ -46,8 +46,8 @@ class Relaxation:
         if self.covered < ENOUGH_TIMES:
             found.append(
                 f"slow exchange: the run covers {self.covered:.2g} relaxation times ({self.time:.3g} each) and "
-                f"{100 * self.crossings:.2g} % of the walkers changed sides, so basin weights reflect the start as much "
-                "as the dynamics; burn in longer"
+                f"{100 * self.crossings:.2g} % of the walkers changed sides, so basin weights reflect the start as "
+                "much as the dynamics; burn in longer"
             )
         if abs(self.halves.z) > FOUR_SIGMA:
             found.append(
@@ -80,13 +80,11 @@ def relaxation(samples: Samples, observables: Observables) -> Relaxation:
     low, high = torch.quantile(mode[:, :: max(1, s // 4)].reshape(-1)[:1_000_000], torch.tensor([0.05, 0.95]).double())
     side = (mode > 0.5 * (low + high)).double()
     spacing = (samples.times[1] - samples.times[0]).item()
-    if 0 < slowest < 1:
-        time = -spacing / math.log(slowest)
-    else:
-        time = math.inf if slowest >= 1 else 0.0
     crossings = ((side.amax(1) > side.amin(1)).double()).mean().item()
-    if crossings == 0:
+    if crossings == 0 or slowest >= 1:
         time = math.inf
+    else:
+        time = -spacing / math.log(slowest) if slowest > 0 else 0.0
     half = s // 2
     return Relaxation(
         time=time,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from scipy.stats import norm
 
 from pyness.estimators.averages import volume_per_walker

@@ -1,4 +1,4 @@
-"""The points a landscape is trained on besides the samples: widened states, a known reference density, walls, anchors."""
+"""The points a landscape is trained on besides the samples: widened states, a known density, walls, anchors."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pyness.landscape.warp import measure, warp
 from pyness.systems import System
 
 __all__ = ["Evaluated", "Features"]
@@ -45,8 +46,9 @@ class Features:
     """The basis functions of a potential, orthonormal over the points they were whitened on.
 
     Args:
-        tensors: ``weights (u, e)``, ``bias (u,)``, ``center (d,)``, ``half_width (d,)``, ``mean (f,)``,
-            ``whitening (f, m)``, all float64; ``e`` is the number of embedded coordinates (a periodic one gives two).
+        tensors: ``weights (u, e)``, ``bias (u,)``, ``center (d,)``, ``half_width (d,)``, ``variation (d, bins)``,
+            ``mean (f,)``, ``whitening (f, m)``, all float64; ``e`` is the number of embedded coordinates (a periodic
+            one gives two).
         system: gives the boundary of each coordinate.
     """
 
@@ -65,13 +67,15 @@ class Features:
         low = cloud.min(0).values if low is None else low
         high = cloud.max(0).values if high is None else high
         center, half_width = (low + high) / 2, (high - low).clamp_min(1e-12) / 2
-        blank = {"center": center, "half_width": half_width}
+        blank = {"center": center, "half_width": half_width, "variation": measure(system, cloud, center, half_width)}
         shell = cls(blank, system)
-        inputs = shell._embed(cloud)[0]
+        inputs = shell._embed(cloud, warped=True)[0]
         spread, middle = inputs.std(0).clamp_min(1e-12), inputs
         isotropic = count // 2
         direction = torch.randn(isotropic, inputs.shape[1], generator=generator, dtype=torch.float64)
-        sharpness = BLUNTEST + (SHARPEST - BLUNTEST) * torch.rand(isotropic, 1, generator=generator, dtype=torch.float64)
+        sharpness = BLUNTEST + (SHARPEST - BLUNTEST) * torch.rand(
+            isotropic, 1, generator=generator, dtype=torch.float64
+        )
         wide = sharpness * direction / direction.norm(dim=1, keepdim=True)
         at = 2 * torch.rand(isotropic, inputs.shape[1], generator=generator, dtype=torch.float64) - 1
         steep, steep_bias = _from_pairs(system, cloud, middle, spread, count - isotropic, generator)
@@ -107,7 +111,7 @@ class Features:
 
     def evaluate(self, system: System, x: torch.Tensor) -> Evaluated:
         """Value and derivatives at ``x: (n, d)``, float64."""
-        inputs, first, second = self._embed(x)
+        inputs, first, second = self._embed(x, warped=True)
         weights = self.tensors["weights"]
         units = len(weights)
         outer, inner = self.tensors["whitening"][:units], self.tensors["whitening"][units:]
@@ -115,7 +119,7 @@ class Features:
         slope = 1 - t * t
         bend = -2 * t * slope
         D = _full(system, x)
-        quadratic = self._quadratics(inputs, first, second)
+        quadratic = self._quadratics(x)
         gradient = []
         for i, part in enumerate(quadratic.gradient):
             gradient.append(self._chain(slope, outer, i, first) + part @ inner)
@@ -150,11 +154,11 @@ class Features:
                     for b in self._inputs_of(j):
                         mixed = (weights[:, a] * weights[:, b])[:, None] * outer
                         total = total + (D[:, i, j] * first[:, a] * first[:, b])[:, None] * (bend @ mixed)
-            for a in self._inputs_of(i) if i in self.periodic else ():
+            for a in self._inputs_of(i):
                 total = total + (D[:, i, i] * second[:, a])[:, None] * (slope @ (weights[:, a, None] * outer))
         return total
 
-    def _embed(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _embed(self, x: torch.Tensor, warped: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Inputs ``(n, e)`` of order one, and their first and second derivatives by the coordinate they come from."""
         center, half = self.tensors["center"], self.tensors["half_width"]
         columns, first, second = [], [], []
@@ -167,9 +171,12 @@ class Features:
                 second += [-k * k * c, -k * k * s]
             else:
                 z = (x[:, axis] - center[axis]) / half[axis]
-                columns.append(z)
-                first.append(torch.full_like(z, 1 / half[axis].item()))
-                second.append(torch.zeros_like(z))
+                u, du, ddu = (
+                    warp(z, self.tensors["variation"][axis]) if warped else (z, torch.ones_like(z), torch.zeros_like(z))
+                )
+                columns.append(u)
+                first.append(du / half[axis])
+                second.append(ddu / half[axis] ** 2)
         return tuple(torch.stack(part, dim=1) for part in (columns, first, second))
 
     def _inputs_of(self, axis: int) -> list[int]:
@@ -178,13 +185,13 @@ class Features:
         return [start, start + 1] if axis in self.periodic else [start]
 
     def _units(self, x: torch.Tensor) -> torch.Tensor:
-        inputs, first, second = self._embed(x)
+        inputs, _, _ = self._embed(x, warped=True)
         t = torch.tanh(inputs @ self.tensors["weights"].mT + self.tensors["bias"])
-        return torch.cat([t, self._quadratics(inputs, first, second).value], dim=1)
+        return torch.cat([t, self._quadratics(x).value], dim=1)
 
-    def _quadratics(self, z: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> _Quadratics:
-        """Linear and quadratic monomials of the inputs; with these a Gaussian steady state is exact."""
-        return _Quadratics(z, first, second, [self._inputs_of(axis) for axis in range(self.dim)])
+    def _quadratics(self, x: torch.Tensor) -> _Quadratics:
+        """Linear and quadratic monomials of the plain inputs; with these a Gaussian steady state is exact."""
+        return _Quadratics(*self._embed(x, warped=False), [self._inputs_of(axis) for axis in range(self.dim)])
 
     def _confinement(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A fixed cubic rise beyond the hull in open directions, so that ``exp(-Phi)`` can be normalised."""
@@ -199,7 +206,7 @@ class Features:
 
 class _Quadratics:
     def __init__(self, z: torch.Tensor, first: torch.Tensor, second: torch.Tensor, inputs: list[list[int]]) -> None:
-        e, dim = z.shape[1], len(inputs)
+        e = z.shape[1]
         a, b = torch.triu_indices(e, e).unbind(0)
         self.value = torch.cat([z, z[:, a] * z[:, b]], dim=1)
         steps = []

@@ -90,7 +90,9 @@ def fit_landscape(
         else:
             state.coefficients = state.coefficients.to(device)
             bar.update(state.step)
-        after = _recorder(problem, network, system, samples.split(held_out, seed=seed)[0], metadata, checkpoint, log, bar)
+        after = _recorder(
+            problem, network, system, samples.split(held_out, seed=seed)[0], metadata, checkpoint, log, bar
+        )
         state = problem.run(state, transient, steps, after)
     learnt = network.folded(state.coefficients)
     states = training.states.reshape(-1, system.dim).to(device).double()

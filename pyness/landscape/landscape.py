@@ -146,7 +146,9 @@ class Landscape:
         note = path.with_suffix(".json")
         for file in (path, note):
             if not file.is_file():
-                raise StoreError(f"{file} does not exist", "give the .safetensors file of a landscape, its .json beside it")
+                raise StoreError(
+                    f"{file} does not exist", "give the .safetensors file of a landscape, its .json beside it"
+                )
         try:
             tensors = load_file(str(path))
             sidecar = json.loads(note.read_text(encoding="utf-8"))

@@ -5,8 +5,8 @@ cold start ends in one of them. The way in is a continuation in the noise:
 
 1. *Start.* EPR loss and contrast over states of the same dynamics at wider noise are convex and reach up the flanks;
    their minimum is the potential at that noise.
-2. *Transient.* ``d Phi/dt = R(Phi)`` is the Fokker-Planck equation of ``-log p``. A few implicit steps of growing length
-   carry the start to the right noise along the directions in which probability really flows.
+2. *Transient.* ``d Phi/dt = R(Phi)`` is the Fokker-Planck equation of ``-log p``. A few implicit steps of growing
+   length carry the start to the right noise along the directions in which probability really flows.
 3. *Gauss-Newton* on EPR + contrast + HJB + walls, full batches, with a line search on the exact objective.
 """
 
@@ -65,15 +65,16 @@ class Problem:
     lowest: slice
     epr_share: float
 
-    def fade(self, k: torch.Tensor) -> torch.Tensor:
-        """Weight of each point in the residual: 1 up to ``top``, 0 well above."""
+    def fade(self, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight of each point in the residual, and of each on a wall: 1 up to ``top``, 0 well above."""
         potential = self.residual.potential(k)
-        return torch.sigmoid((self.top - (potential - potential[self.lowest].min())) / CUT_WIDTH)
+        limit = self.top + potential[self.lowest].min()
+        return tuple(torch.sigmoid((limit - height) / CUT_WIDTH) for height in (potential, self.walls.potential(k)))
 
-    def parts(self, k: torch.Tensor, fade: torch.Tensor | None = None) -> dict[str, float]:
+    def parts(self, k: torch.Tensor, fade: tuple[torch.Tensor, torch.Tensor] | None = None) -> dict[str, float]:
         """The value of each term."""
-        fade = self.fade(k) if fade is None else fade
-        walls = self.walls.misfit(k)
+        fade, at_walls = self.fade(k) if fade is None else fade
+        walls = at_walls * self.walls.misfit(k)
         return {
             "epr": self.epr.value(k).item(),
             "contrast": self.contrast.value(k).item(),
@@ -81,7 +82,7 @@ class Problem:
             "walls": walls.square().mean().item() if len(walls) else 0.0,
         }
 
-    def objective(self, k: torch.Tensor, fade: torch.Tensor, hjb: float) -> float:
+    def objective(self, k: torch.Tensor, fade: tuple[torch.Tensor, torch.Tensor], hjb: float) -> float:
         """The weighted sum, with the residual terms scaled by ``hjb``."""
         parts = self.parts(k, fade)
         scale = {"epr": self.epr_share, "contrast": 1.0, "hjb": hjb, "walls": hjb}
@@ -95,25 +96,25 @@ class Problem:
     def transient_step(self, k: torch.Tensor, number: int) -> torch.Tensor:
         """One implicit step of ``d Phi/dt = R``, in least squares over the residual's points."""
         inverse_time = self.rate / (FIRST_STEP * GROWTH**number)
-        fade, value = self.fade(k), self.residual.basis.value[:, :-1]
+        (fade, at_walls), value = self.fade(k), self.residual.basis.value[:, :-1]
         # a slope counts by its weight, a change per unit time by the length of the step
         weight = fade / (1 / self.residual.weight + inverse_time)
         rows = weight[:, None] * (value * inverse_time - self.residual.jacobian(k))
         hessian = rows.mT @ rows / len(rows)
         slope = -rows.mT @ (weight * self.residual.residual(k)) / len(rows)
-        self._add_linear(hessian, slope, k, 1.0)
+        self._add_linear(hessian, slope, k, at_walls, 1.0)
         self._hold_faded(hessian, fade, 1.0)
         return k - _solve(hessian, slope)
 
     def newton_step(self, k: torch.Tensor, hjb: float) -> tuple[torch.Tensor, float]:
         """One Gauss-Newton step on the whole objective; returns the new coefficients and the step length taken."""
-        fade = self.fade(k)
+        fade, at_walls = fades = self.fade(k)
         weight = fade * self.residual.weight
         rows = weight[:, None] * self.residual.jacobian(k)
         share = 2 * WEIGHTS["hjb"] * hjb
         hessian = share * (rows.mT @ rows) / len(rows)
         slope = share * (rows.mT @ (weight * self.residual.residual(k))) / len(rows)
-        self._add_linear(hessian, slope, k, share)
+        self._add_linear(hessian, slope, k, at_walls, share)
         self._hold_faded(hessian, fade, share)
         hessian += WEIGHTS["epr"] * self.epr_share * self.epr.gram
         slope += WEIGHTS["epr"] * self.epr_share * self.epr.slope(k)
@@ -121,22 +122,24 @@ class Problem:
         hessian += WEIGHTS["contrast"] * curve
         slope += WEIGHTS["contrast"] * pull
         direction = -_solve(hessian, slope)
-        before, length = self.objective(k, fade, hjb), 1.0
+        before, length = self.objective(k, fades, hjb), 1.0
         for _ in range(8):
             candidate = k + length * direction
-            if self.objective(candidate, fade, hjb) < before:
+            if self.objective(candidate, fades, hjb) < before:
                 return candidate, length
             length /= 3
         return k, 0.0
 
-    def _add_linear(self, hessian: torch.Tensor, slope: torch.Tensor, k: torch.Tensor, share: float) -> None:
-        for term, factor in ((self.walls, WEIGHTS["walls"] / WEIGHTS["hjb"]), (self.anchors, ANCHOR**2)):
-            misfit = term.misfit(k)
-            active = misfit != 0
-            if bool(active.any()):
-                rows = term.rows[active]
-                hessian += share * factor * (rows.mT @ rows) / len(misfit)
-                slope += share * factor * (rows.mT @ misfit[active]) / len(misfit)
+    def _add_linear(
+        self, hessian: torch.Tensor, slope: torch.Tensor, k: torch.Tensor, at_walls: torch.Tensor, share: float
+    ) -> None:
+        misfit = self.anchors.misfit(k)
+        anchored = (self.anchors.rows[misfit != 0], misfit[misfit != 0], ANCHOR**2 / max(1, len(misfit)))
+        walls = (at_walls[:, None] * self.walls.rows, at_walls * self.walls.misfit(k))
+        no_flux = (*walls, WEIGHTS["walls"] / WEIGHTS["hjb"] / max(1, len(at_walls)))
+        for rows, off, factor in (anchored, no_flux):
+            hessian += share * factor * (rows.mT @ rows)
+            slope += share * factor * (rows.mT @ off)
 
     def _hold_faded(self, hessian: torch.Tensor, fade: torch.Tensor, share: float) -> None:
         """Points that are faded out keep the value they have, weakly, until they come into reach."""

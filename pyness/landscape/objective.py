@@ -1,9 +1,9 @@
 """What a landscape minimises: entropy production loss, contrast, Hamilton-Jacobi-Bellman residual, walls.
 
-With ``Phi`` the potential in units of ``k_B T`` (``-log p``), ``F_v = F - div D`` and ``S = E|grad Phi|_D^2`` the Fisher
-rate (known from the samples, landscapes.md 3.1):
+With ``Phi`` the potential in units of ``k_B T`` (``-log p``), ``F_v = F - div D`` and ``S = E|grad Phi|_D^2`` the
+Fisher rate (known from the samples, landscapes.md 3.2):
 
-    EPR       E[ |grad Phi|_D^2 + 2 F_v . grad Phi ] / S                  convex, minimum -1 without walls   (EPR-Net, 2.3)
+    EPR       E[ |grad Phi|_D^2 + 2 F_v . grad Phi ] / S                  convex, minimum -1 without walls (2.3)
     contrast  -E_p log sigma(-Phi + c - log q) - E_q log(1 - sigma(...))  convex, minimum at Phi = -log p
     HJB       E_mu[ R^2 / (|F|_{D^-1}^2 S + S^2) ],   R = div F_v + div(D grad Phi) - F_v . grad Phi - |grad Phi|_D^2
     walls     E[ (nu . (F_v + D grad Phi))^2 / (...) ]                    no flux, landscapes.md 2.5
@@ -94,9 +94,14 @@ class Contrast:
     """Logistic contrast between samples and a reference of known density; ``c`` is always at its optimum."""
 
     def __init__(
-        self, features: Features, samples: torch.Tensor, reference: torch.Tensor, log_q: LogDensity, widening: float = 1.0
+        self,
+        features: Features,
+        samples: torch.Tensor,
+        reference: torch.Tensor,
+        log_q: LogDensity,
+        widening: float = 1.0,
     ) -> None:
-        """``widening``: the samples are of ``widening`` times the noise, so their density is ``exp(-Phi / widening)``."""
+        """``widening``: the samples are of that many times the noise, with density ``exp(-Phi / widening)``."""
         self.sides = []
         for x, is_sample in ((samples, True), (reference, False)):
             value = torch.cat([features.value(part) for part in x.split(8192)]) / widening
@@ -133,18 +138,22 @@ class Walls:
 
     rows: torch.Tensor
     target: torch.Tensor
+    value: torch.Tensor
 
     @classmethod
     def assemble(cls, features: Features, system: System, points, normals, rate: float) -> Walls:
         if len(points) == 0:
             empty = torch.zeros(0, dtype=torch.float64, device=points.device)
-            return cls(empty.reshape(0, features.count), empty)
+            return cls(empty.reshape(0, features.count), empty, empty.reshape(0, features.count + 1))
         basis, drift = features.evaluate(system, points), system.modified_drift(points)
         outward = torch.einsum("nd,ndm->nm", normals, basis.noise_gradient)
         inflow = (normals * drift).sum(-1)
         D = (normals * system.diffusion.apply(points, normals)).sum(-1)
         weight = torch.rsqrt((inflow.square() / D + rate) * D)
-        return cls(weight[:, None] * outward[:, :-1], -weight * (inflow + outward[:, -1]))
+        return cls(weight[:, None] * outward[:, :-1], -weight * (inflow + outward[:, -1]), basis.value)
+
+    def potential(self, k: torch.Tensor) -> torch.Tensor:
+        return self.value @ _with_one(k)
 
     def misfit(self, k: torch.Tensor) -> torch.Tensor:
         return self.rows @ k - self.target
