@@ -81,10 +81,8 @@ def relaxation(samples: Samples, observables: Observables) -> Relaxation:
     side = (mode > 0.5 * (low + high)).double()
     spacing = (samples.times[1] - samples.times[0]).item()
     crossings = ((side.amax(1) > side.amin(1)).double()).mean().item()
-    if crossings == 0 or slowest >= 1:
-        time = math.inf
-    else:
-        time = -spacing / math.log(slowest) if slowest > 0 else 0.0
+    frozen = crossings == 0 or slowest >= 1
+    time = math.inf if frozen else -spacing / math.log(max(slowest, 1e-300))
     half = s // 2
     return Relaxation(
         time=time,

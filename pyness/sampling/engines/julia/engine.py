@@ -1,0 +1,157 @@
+"""``JuliaEngine``: blocks of walkers carried by the solvers of DifferentialEquations.jl, over Julia's threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from pyness.errors import SolverError
+from pyness.sampling.engines import Block, BlockResult, Job, Tick
+from pyness.sampling.engines.julia.model import Model
+from pyness.sampling.engines.julia.runtime import start
+from pyness.sampling.engines.julia.session import Code, literal
+from pyness.sampling.scale import fluctuation_scale
+from pyness.sampling.stats import Failure, Stats
+from pyness.sampling.walls import Walls
+
+__all__ = ["JuliaEngine"]
+
+#: Seconds that one call of Julia is meant to take: Ctrl-C and the progress bar wait for it.
+PATIENCE = 0.5
+#: The error Newton's iteration may leave at a fixed step, in units of each coordinate's fluctuation scale.
+NEWTON = 1e-6
+_KINDS = {"open": 0, "reflect": 1, "periodic": 2}
+
+
+class JuliaEngine:
+    """See ``pyness.sampling.engines.Engine``.
+
+    Julia computes in double precision whatever the dtype of the states, and writes them into torch's memory. A walker's
+    noise depends on its block's seed and its number alone, so it does not matter how a block is cut into calls.
+
+    Raises:
+        JuliaError: no Julia, or it cannot do what is needed.
+        TranslationError: a drift or diffusion that has no translation, or one that disagrees with torch.
+        SolverError: a device that this engine does not have.
+    """
+
+    name = "julia"
+
+    def __init__(self, job: Job) -> None:
+        plan = job.plan
+        if torch.device(plan.device).type != "cpu":
+            raise SolverError(f"engine 'julia' on device {plan.device!r}", "take device='cpu', or engine='torch'")
+        self._job = job
+        native = job.solver.native
+        self._session = start(embedded=native is not None)
+        self._model = Model(job.system, self._session)
+        self._algorithm = (
+            Code(f"PyNESS.algorithm({literal(job.solver.julia())})") if native is None else self._session.hold(native)
+        )
+        self._options = self._plan_options()
+        self._pace = 4 * self._session.threads
+
+    def _plan_options(self) -> dict[str, Any]:
+        job, plan, domain = self._job, self._job.plan, self._job.system.domain
+        tolerance = job.tolerance if job.tolerance is not None else NEWTON * fluctuation_scale(job.system)
+        dtmax = job.solver.options.get("dtmax", plan.spacing)
+        first = plan.dt or min(dtmax, 1e-3 * plan.spacing)
+        return {
+            "low": list(domain.low),
+            "high": list(domain.high),
+            "kinds": [_KINDS[kind] for kind in domain.boundary],
+            "burn_in": plan.burn_in,
+            "spacing": plan.spacing,
+            "adaptive": job.solver.adaptive,
+            "dt": first,
+            "burn_in_dt": plan.burn_in_dt or first,
+            "dtmax": float(dtmax),
+            "tolerance": tolerance.tolist(),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Versions; not the threads, which change nothing."""
+        return {"julia": self._session.julia, **self._session.call("PyNESS.versions")}
+
+    def empty(self, shape: Sequence[int]) -> torch.Tensor:
+        return self._session.empty(tuple(shape), self._job.plan.torch_dtype)
+
+    def chunk(self) -> int:
+        return 1
+
+    def run(self, blocks: Sequence[Block], tick: Tick, stop: threading.Event) -> Iterator[BlockResult]:
+        for block in blocks:
+            result = self._carry(block, tick, stop)
+            if result is None:
+                return
+            yield result
+
+    def _carry(self, block: Block, tick: Tick, stop: threading.Event) -> BlockResult | None:
+        start = self._session.empty(tuple(block.start.shape), torch.float64).copy_(block.start)
+        parts, failures, walls = [], [], [self._no_walls()]
+        first = 0
+        while first < block.size:
+            if stop.is_set():
+                return None
+            last = min(block.size, first + self._pace)
+            clock = time.perf_counter()
+            report = self._call(block, start, first, last)
+            spent = time.perf_counter() - clock
+            parts.append(self._stats(report))
+            failures += [Failure(w, t, tuple(x), why) for w, t, x, why in report["failures"]]
+            if report["folds"]:
+                walls.append(self._walls(report["folds"]))
+            tick((last - first) / block.size)
+            # towards the patience, but not by more than a factor: the first call also compiles
+            self._pace = int(max(1, (last - first) * min(4.0, max(0.25, PATIENCE / max(spent, 1e-3)))))
+            first = last
+        stats = Stats.total(parts)
+        stats.time = self._elapsed(block.size, failures)
+        return BlockResult(block.index, Walls.join(walls), stats, failures)
+
+    def _call(self, block: Block, start: torch.Tensor, first: int, last: int) -> dict[str, Any]:
+        return self._session.call(
+            "PyNESS.sample!",
+            block.out[first:last],
+            start[first:last],
+            self._model.name,
+            self._algorithm,
+            *self._model.arguments,
+            seed=block.seed,
+            first=first,
+            **self._options,
+        )
+
+    def _stats(self, report: dict[str, Any]) -> Stats:
+        return Stats(
+            accepted=report["accepted"],
+            rejected=report["rejected"],
+            evaluations=report["evaluations"],
+            wall_hits=report["folds"],
+            shortest=report["shortest"],
+            longest=report["longest"],
+            histogram=report["histogram"] if self._options["adaptive"] else [],
+        )
+
+    def _elapsed(self, walkers: int, failures: Sequence[Failure]) -> float:
+        plan = self._job.plan
+        return (walkers - len(failures)) * (plan.burn_in + plan.elapsed) + sum(failure.time for failure in failures)
+
+    def _walls(self, count: int) -> Walls:
+        """The records of the last call, fetched into tensors of their own."""
+        dim, dtype = self._job.system.dim, self._job.plan.torch_dtype
+        walker, face = (self._session.empty((count,), torch.int64) for _ in range(2))
+        position = self._session.empty((count, dim), dtype)
+        displacement = self._session.empty((count,), dtype)
+        self._session.call("PyNESS.folds!", walker, face, position, displacement)
+        return Walls(walker, face, position, displacement, self._job.plan.elapsed)
+
+    def _no_walls(self) -> Walls:
+        return Walls.none(self._job.system.dim, self._job.plan.elapsed, self._job.plan.torch_dtype)
+
+    def close(self) -> None:
+        """Nothing: the session serves the next run."""

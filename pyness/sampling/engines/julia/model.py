@@ -1,0 +1,123 @@
+"""A system as a model that Julia has compiled, checked against torch."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyness.errors import JuliaError, TranslationError
+from pyness.sampling.engines.julia.session import Code, Session, literal
+from pyness.sampling.engines.julia.translator import refuse_disagreement, translate
+from pyness.systems import System
+
+__all__ = ["Model"]
+
+PROBES = 32
+#: Compiled code may add in another order and has other elementary functions than torch.
+AGREEMENT = 1e-9
+
+
+class Model:
+    """A system's drift and noise in a session, under a name that depends on their source alone.
+
+    Args:
+        system: its drift and diffusion are translated; a drift given in Julia (``System(julia=...)``) is used as it is,
+            and so is a ``noise!(du, u, p, t)`` in the same source. In those ``p`` is a named tuple of the numbers in
+            ``system.parameters``.
+        session: where it is compiled.
+
+    Attributes:
+        name: what Julia knows it by.
+        matrix: whether the noise is a matrix.
+        arguments: parameters of the drift and of the noise, as ``Session.call`` takes them.
+
+    Raises:
+        TranslationError: no translation, or one that disagrees with torch (with the point and both values).
+    """
+
+    def __init__(self, system: System, session: Session) -> None:
+        self.system = system
+        own = system.julia
+        own_noise = own is not None and re.search(r"\bnoise!\s*\(", own) is not None
+        translation = translate(system, drift=own is None)
+        numbers = Code(f"Float64[{', '.join(map(literal, translation.parameters.tolist()))}]")
+        given = Code(named_tuple(system.parameters))
+        parts = [] if own is None else [own]
+        if not own_noise:
+            parts.append(translation.source)
+        source = "\n".join(parts)
+        self.matrix = translation.noise.ndim == 2
+        self.arguments = (
+            numbers if own is None else given,
+            given if own_noise else numbers,
+        )
+        self.name = f"{system.name}-{hashlib.sha256(f'{self.matrix}{source}'.encode()).hexdigest()[:16]}"
+        try:
+            session.call("PyNESS.define", self.name, source, system.dim, self.matrix)
+            self._check(session)
+        except JuliaError as error:
+            if own is None:
+                raise
+            cause = error.__cause__ or error
+            raise TranslationError(
+                f"the Julia source of system {system.name!r} failed: {str(getattr(cause, 'message', cause))[:200]}",
+                "define drift!(du, u, p, t), with p.NAME for the system's parameters",
+            ) from cause
+
+    def _check(self, session: Session) -> None:
+        """Compare with torch at random points of the box, in both forms that solvers may call."""
+        system, d = self.system, self.system.dim
+        x = system.domain.uniform(PROBES, torch.Generator().manual_seed(1), dtype=torch.float64)
+        points = session.empty((PROBES, d), torch.float64).copy_(x)
+        drift = session.empty((PROBES, d), torch.float64)
+        noise = session.empty((PROBES, d, d) if self.matrix else (PROBES, d), torch.float64)
+        expected = system.drift(x).numpy(), _twice_diffusion(system, x, self.matrix)
+        for static in (False, True) if d <= 20 else (False,):
+            session.call("PyNESS.check!", drift, noise, self.name, points, *self.arguments, static=static)
+            # Julia's matrices arrive transposed
+            factor = noise.mT if self.matrix else noise
+            square = factor @ factor.mT if self.matrix else factor * factor
+            remedy = "mend System(julia=...)" if system.julia else "use engine='torch' and report this as a bug"
+            refuse_disagreement("the drift", x.numpy(), drift.numpy(), expected[0], AGREEMENT, remedy)
+            refuse_disagreement("2 D", x.numpy(), square.numpy(), expected[1], AGREEMENT, remedy)
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}>"
+
+
+def _twice_diffusion(system: System, x: torch.Tensor, matrix: bool) -> np.ndarray:
+    """``2 D`` at ``x: (n, d)``: ``(n, d, d)``, or ``(n, d)`` where the noise is diagonal."""
+    D = 2 * system.diffusion(x)
+    if system.diffusion.kind != "matrix":
+        return D.expand(x.shape).numpy()
+    D = D.expand(len(x), system.dim, system.dim)
+    return (D if matrix else torch.diagonal(D, dim1=-2, dim2=-1)).numpy()
+
+
+def named_tuple(parameters: Mapping[str, Any]) -> str:
+    """The numbers among ``parameters`` (and rectangular lists of them) as a Julia named tuple."""
+    words = []
+    for name, value in parameters.items():
+        written = _written(value)
+        if written is not None:
+            words.append(f"{name} = {written}, ")
+    return f"({''.join(words)})" if words else "(;)"
+
+
+def _written(value: Any) -> str | None:
+    if isinstance(value, (bool, int, float)):
+        return literal(value)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    if array.ndim == 1:
+        return "[" + ", ".join(literal(float(v)) for v in array) + "]"
+    if array.ndim == 2:
+        return "[" + "; ".join(" ".join(literal(float(v)) for v in row) for row in array) + "]"
+    return None
