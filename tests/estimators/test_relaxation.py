@@ -1,0 +1,95 @@
+"""The slowest mode of walkers whose relaxation is known: exact autoregressive processes, no integrator."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy
+import pytest
+import torch
+
+import pyness
+
+SYSTEM = pyness.System("line", 1, lambda x: -x, 1.0, pyness.Box([-3], [3], "open"))
+
+
+def _autoregressive(rho: float, walkers: int, snapshots: int, spacing: float, seed: int) -> pyness.Samples:
+    """An Ornstein-Uhlenbeck process seen at intervals over which it forgets all but ``rho``."""
+    noise = torch.randn(walkers, snapshots, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    states = [noise[:, 0]]
+    for k in range(1, snapshots):
+        states.append(rho * states[-1] + math.sqrt(1 - rho * rho) * noise[:, k])
+    samples = pyness.Samples.from_states(SYSTEM, torch.stack(states, dim=1).unsqueeze(-1))
+    return replace(samples, times=40.0 + spacing * torch.arange(snapshots, dtype=torch.float64))
+
+
+def _correlation_of_odd(rho: float) -> float:
+    """Of ``z / sqrt(1 + z^2)`` over one interval, by quadrature: what the best of the test functions can reach."""
+    z, w = numpy.polynomial.hermite_e.hermegauss(120)
+    w = w / w.sum()
+    g = z / numpy.sqrt(1 + z * z)
+    y = rho * z[:, None] + math.sqrt(1 - rho * rho) * z[None, :]
+    lagged = (w[:, None] * w[None, :] * g[:, None] * y / numpy.sqrt(1 + y * y)).sum()
+    return lagged / (w * g * g).sum()
+
+
+@pytest.mark.parametrize("rho", [0.5, 0.8, 0.95])
+def test_time_of_a_known_process(rho):
+    spacing, snapshots = 0.3, 11
+    found = pyness.stationarity(SYSTEM, _autoregressive(rho, 20_000, snapshots, spacing, seed=3)).relaxation
+    exact = -spacing / math.log(rho)
+    # 2e5 pairs: the correlation is known to about 0.2 %, which the logarithm amplifies
+    assert found.time == pytest.approx(-spacing / math.log(_correlation_of_odd(rho)), rel=0.03)
+    # variational, so from below: z / sqrt(1 + z^2) is not the eigenfunction z, which costs up to 16 %
+    assert 0.83 * exact < found.time < 1.02 * exact
+    assert found.covered == pytest.approx((40.0 + spacing * (snapshots - 1)) / found.time)
+    assert abs(found.population.value - 0.5) < 4 * found.population.stderr + 0.01
+    assert abs(found.halves.z) < 4
+    assert found.warnings == []
+
+
+def test_independent_snapshots_have_no_slow_mode():
+    found = pyness.stationarity(SYSTEM, _autoregressive(0.0, 5000, 4, 1.0, seed=4)).relaxation
+    assert found.time < 0.5
+    assert found.warnings == []
+
+
+WELLS = pyness.System("wells", 1, lambda x: 4 * x - 4 * x**3, 0.1, pyness.Box([-2], [2], "open"))
+
+
+def _two_wells(side: torch.Tensor, seed: int) -> pyness.Samples:
+    """States around -1 or 1 as ``side: (walkers, snapshots)`` says, with fresh noise in each snapshot."""
+    noise = torch.randn(side.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return pyness.Samples.from_states(WELLS, (side + 0.1 * noise).unsqueeze(-1))
+
+
+def test_walkers_that_never_cross():
+    start = torch.where(torch.rand(2000, 1, generator=torch.Generator().manual_seed(5)) < 0.3, 1.0, -1.0).double()
+    found = pyness.stationarity(WELLS, _two_wells(start.expand(2000, 8), seed=6)).relaxation
+    assert math.isinf(found.time)
+    assert found.covered == 0
+    assert found.crossings == 0
+    share = (start > 0).double().mean().item()
+    assert min(abs(found.population.value - share), abs(1 - found.population.value - share)) < 1e-12
+    assert any("slow exchange" in line for line in found.warnings)
+    assert json.loads(json.dumps(found.to_dict()))["time"] is None
+
+
+def test_populations_that_drift():
+    """Every walker hops at each snapshot, from 30 % in the right well to 70 %: fast, and not stationary."""
+    share = torch.linspace(0.3, 0.7, 8, dtype=torch.float64)
+    draw = torch.rand(4000, 8, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    found = pyness.stationarity(WELLS, _two_wells(torch.where(draw < share, 1.0, -1.0).double(), seed=8)).relaxation
+    # means of the halves: 0.386 and 0.614
+    assert abs(abs(found.halves.value) - 0.2286) < 4 * found.halves.stderr
+    assert found.crossings > 0.9
+    assert any("populations drift" in line for line in found.warnings)
+
+
+def test_populations_that_stay():
+    draw = torch.rand(4000, 8, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    found = pyness.stationarity(WELLS, _two_wells(torch.where(draw < 0.4, 1.0, -1.0).double(), seed=10)).relaxation
+    assert found.warnings == []
+    assert abs(found.halves.z) < 4

@@ -1,0 +1,56 @@
+"""``Report``: what goes to the file and what is printed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import pyness
+from pyness.errors import StoreError
+from pyness.estimators import Estimate, Report
+from tests.estimators.exact import CASES
+
+
+@pytest.fixture(scope="module")
+def report():
+    case = CASES["double-well"]()
+    names = ("epr", "epr_upper", "epr_lower", "epr_score_free", "gradient_error")
+    estimates = {name: Estimate(2.0 + i, 0.1) for i, name in enumerate(names)}
+    test = pyness.stationarity(case.system, case.samples(1000, seed=0))
+    return Report("double-well", **estimates, stationarity=test, warnings=("mind the step",), states=1000)
+
+
+def test_file(report, tmp_path):
+    path = tmp_path / "report.json"
+    report.to_json(path)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record == json.loads(json.dumps(report.to_dict()))
+    assert record["epr"] == {"value": 2.0, "stderr": 0.1}
+    assert record["gradient_error"]["value"] == 6.0
+    assert record["stationarity"]["passed"] is True
+    assert (record["system"], record["states"], record["warnings"]) == ("double-well", 1000, ["mind the step"])
+    assert "defect" not in record
+
+
+def test_text(report):
+    text = str(report)
+    assert "double-well, 1000 states" in text
+    for line in ("entropy production rate", "upper bound", "lower bound", "without a network", "gradient error"):
+        assert line in text
+    assert "2.00 ± 0.10" in text
+    assert text.splitlines()[-1] == "warning: mind the step"
+
+
+def test_defect_is_shown_where_there_is_one(report):
+    from dataclasses import replace
+
+    scored = replace(report, defect=Estimate(0.3, 0.01), extra={"seed": 3})
+    assert scored.to_dict()["defect"] == {"value": 0.3, "stderr": 0.01}
+    assert scored.to_dict()["seed"] == 3
+    assert "defect" in str(scored)
+
+
+def test_a_path_that_cannot_be_written(report, tmp_path):
+    with pytest.raises(StoreError, match="cannot write"):
+        report.to_json(tmp_path / "missing" / "report.json")
