@@ -1,0 +1,97 @@
+"""The points of training besides the samples: their laws, where these are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import pyness
+from pyness.landscape import clouds
+
+
+def test_reference_integrates_to_one_and_is_what_is_drawn():
+    system = pyness.System(
+        "plane", 2, lambda x: torch.stack([torch.sin(x[..., 0]), -x[..., 1]], -1), 1.0,
+        pyness.Box([0, -1], [6, 1], ["periodic", "open"]),
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    states = system.domain.uniform(4000, generator, dtype=torch.float64)
+    reference = clouds.Reference(system, states, generator)
+    x = torch.linspace(0, 6, 241, dtype=torch.float64)[:-1]
+    y = torch.linspace(-5, 5, 401, dtype=torch.float64)
+    nodes = torch.stack(torch.meshgrid(x, y, indexing="ij"), dim=-1)
+    weight = reference.log_density(nodes.reshape(-1, 2)).exp() * (6 / 240) * (10 / 400)
+    # the nearest image stands for all of them: at most 4 standard deviations are cut off
+    assert weight.sum().item() == pytest.approx(1.0, abs=2e-4)
+    drawn = reference.draw(40_000, generator)
+    assert len(drawn) == 40_000
+    assert bool(system.domain.contains(drawn).all())
+    for g in (
+        lambda z: torch.cos(z[..., 0]),
+        lambda z: torch.cos(2 * z[..., 1]),
+        lambda z: z[..., 1] * z[..., 0].sin(),
+    ):
+        values = g(drawn)
+        expected = (weight * g(nodes.reshape(-1, 2))).sum()
+        assert (values.mean() - expected).abs() < 4 * values.std() / len(drawn) ** 0.5 + 2e-4
+
+
+def test_reference_leaves_out_what_is_beyond_a_wall():
+    system = pyness.System("half", 1, lambda x: -x, 1.0, pyness.Box([0], [1], "reflect"))
+    generator = torch.Generator().manual_seed(1)
+    reference = clouds.Reference(system, 0.1 * torch.rand(500, 1, generator=generator, dtype=torch.float64), generator)
+    drawn = reference.draw(5000, generator)
+    assert 0 < len(drawn) < 5000
+    assert drawn.min() >= 0
+
+
+def test_widened_states_have_four_times_the_variance():
+    """``A = 1`` in two dimensions: ten inverse Fisher rates are five relaxation times, where ``e^-10`` is left."""
+    system = pyness.systems.get("ornstein-uhlenbeck", A=[[1.0, 0.5], [-0.5, 1.0]], D=0.5)
+    states = torch.randn(3000, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 0.5**0.5
+    cloud = clouds.widened(system, pyness.Samples.from_states(system, states), 4.0, 4000, 2.0, 3)
+    assert cloud.shape == (4000, 2)
+    assert cloud.dtype == torch.float64
+    variance = cloud.square().mean(0)
+    # variance 2 each, its standard error 2 sqrt(2 / n); half a percent for the solver's tolerance
+    assert (variance - 2.0).abs().max() < 4 * 2 * (2 / 4000) ** 0.5 + 0.01
+    again = clouds.widened(system, pyness.Samples.from_states(system, states), 4.0, 4000, 2.0, 3)
+    assert torch.equal(cloud, again)
+
+
+def test_flattened_states_are_even_up_to_the_top():
+    """States of density ``exp(-x^2 / 2 / 4)`` and ``top`` 4: even over ``|x| < 2.83``."""
+    generator = torch.Generator().manual_seed(4)
+    x = 2 * torch.randn(200_000, generator=generator, dtype=torch.float64)
+    chosen = clouds.flattened(0.5 * x * x + 7.0, 7.0, 4.0, 4.0, 6000, generator)
+    assert len(torch.unique(chosen)) == 6000
+    picked = x[chosen]
+    assert picked.abs().max() < (2 * 1.3 * 4.0) ** 0.5
+    counts = torch.histc(picked, bins=10, min=-2.8, max=2.8)
+    expected = counts.mean()
+    # chosen few of many, without replacement, so Poisson at the most
+    assert (counts - expected).abs().max() < 4 * expected.sqrt()
+
+
+def test_wall_points_lie_on_walls_with_outward_normals():
+    system = pyness.System("box", 2, lambda x: -x, 1.0, pyness.Box([0, -1], [2, 1], ["reflect", "open"]))
+    low, high = torch.tensor([0.5, -0.5]).double(), torch.tensor([1.5, 0.5]).double()
+    points, normals = clouds.wall_points(system, low, high, 50, torch.Generator().manual_seed(5))
+    assert points.shape == normals.shape == (100, 2)
+    assert torch.equal(points[:, 0], torch.cat([torch.zeros(50), torch.full((50,), 2.0)]).double())
+    assert torch.equal(normals[:, 0], points[:, 0] - 1)
+    assert not normals[:, 1].any()
+    assert points[:, 1].abs().max() <= 0.5
+    plane = pyness.systems.get("double-well")
+    none, _ = clouds.wall_points(plane, low, high, 50, torch.Generator().manual_seed(5))
+    assert none.shape == (0, 2)
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_anchors_keep_their_distance(dim):
+    system = pyness.systems.get("ornstein-uhlenbeck", A=torch.eye(dim).tolist(), D=0.5)
+    generator = torch.Generator().manual_seed(6)
+    cloud = torch.randn(3000, dim, generator=generator, dtype=torch.float64)
+    far = clouds.anchors(system, cloud, torch.ones(dim).double(), 2000, generator)
+    assert 0 < len(far) < 2000
+    assert torch.cdist(far, cloud).min() > clouds.FAR * (dim / 2) ** 0.5
