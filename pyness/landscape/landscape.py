@@ -20,6 +20,7 @@ from pyness.systems.derivatives import value_and_divergence
 __all__ = ["Landscape"]
 
 FORMAT = 1
+TENSORS = ("bias", "center", "half_width", "mean", "variation", "weights", "whitening")
 
 
 class Landscape:
@@ -110,6 +111,7 @@ class Landscape:
         Raises:
             StoreError: they cannot be written.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         path = Path(path)
@@ -125,7 +127,7 @@ class Landscape:
             note_part.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
             os.replace(part, path)
             os.replace(note_part, note)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             part.unlink(missing_ok=True)
             raise StoreError(f"cannot write {path}: {error}", "give a path that can be written") from error
 
@@ -156,6 +158,9 @@ class Landscape:
                 raise KeyError("kind")
             described = sidecar["system"]
             lowest = float(sidecar["lowest"])
+            metadata = {key: sidecar[key] for key in ("options", "seed", "samples")}
+            if set(tensors) != set(TENSORS) or len(tensors["center"]) != described["dim"]:
+                raise KeyError("tensors")
         except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
             raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
         system = system or _registered(described, path)
@@ -165,7 +170,6 @@ class Landscape:
                 f"(d={system.dim})",
                 "give the system it was trained for",
             )
-        metadata = {key: sidecar[key] for key in ("options", "seed", "samples")}
         return cls(system, Features(tensors, system), lowest, metadata)
 
     def _states(self, x: torch.Tensor) -> torch.Tensor:
