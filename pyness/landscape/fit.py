@@ -225,6 +225,7 @@ def _write(checkpoint: str | Path, state: State, metadata: dict[str, Any]) -> No
     part = path.with_name(path.name + ".part")
     content = {
         "coefficients": state.coefficients.cpu(), "step": state.step, "done": state.done,
+        "residual_weight": state.residual_weight,
         "training": json.dumps(metadata, sort_keys=True),
     }  # fmt: skip
     try:
@@ -244,7 +245,8 @@ def _resume(checkpoint: str | Path | None, metadata: dict[str, Any]) -> State | 
         return None
     try:
         content = torch.load(path, weights_only=True)
-        training, state = content["training"], State(content["step"], content["coefficients"], content["done"])
+        training = content["training"]
+        state = State(**{name: content[name] for name in ("step", "residual_weight", "coefficients", "done")})
     except Exception as error:
         raise StoreError(f"{path} is damaged or no checkpoint of pyness", "remove it to train anew") from error
     if training != json.dumps(metadata, sort_keys=True):

@@ -31,15 +31,25 @@ HESSIAN_ROWS = 8_000
 FIRST_STEP, GROWTH = 5.0, 1.6
 RIDGE = 1e-12
 STEADY = 1e-9
+LARGEST = 100.0
 NOISE_PENALTY = 100.0
 START_STEPS, START_RIDGE = 15, 1e-7
 
 
 @dataclass
 class State:
-    """Where the iteration stands: all that a checkpoint needs besides the seed."""
+    """Where the iteration stands: all that a checkpoint needs besides the seed.
+
+    Attributes:
+        step: steps done.
+        residual_weight: factor on the weight of the residual terms: one over their size at the end of the transient,
+            so that what the network cannot represent counts like one unit.
+        coefficients: ``(m,)``.
+        done: whether nothing changes any more.
+    """
 
     step: int = 0
+    residual_weight: float = 0.0
     coefficients: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     done: bool = False
 
@@ -163,11 +173,15 @@ class Problem:
             if state.step < transient:
                 moved, length = self.transient_step(k, state.step), 1.0
             else:
+                if state.step == transient:
+                    # what the network cannot represent must not outvote what the samples say
+                    state.residual_weight = min(LARGEST, 1.0 / (WEIGHTS["hjb"] * self.parts(k)["hjb"]))
                 # the residual comes in over four steps, so that basins find their depths first
-                hjb = min(1.0, 10.0 ** (-1 + 0.5 * (state.step - transient)))
+                grown = min(1.0, 10.0 ** (-1 + 0.5 * (state.step - transient)))
+                hjb = grown * state.residual_weight
                 moved, length = self.newton_step(k, hjb)
                 change = (moved - k).norm() / k.norm().clamp_min(1e-300)
-                state.done = bool(hjb == 1.0 and change < STEADY)
+                state.done = bool(grown == 1.0 and change < STEADY)
             if not bool(torch.isfinite(moved).all()):
                 raise TrainingError(
                     f"the potential is not finite after step {state.step + 1}", "give more samples or fewer features"
