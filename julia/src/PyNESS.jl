@@ -1,0 +1,34 @@
+"""
+    PyNESS
+
+Samples of stochastic differential equations `dX = F(X) dt + sqrt(2 D(X)) dW` (Ito) in their steady state, by the
+solvers of DifferentialEquations.jl: independent walkers over threads, each with its own random numbers, in boxes whose
+sides reflect, wrap round or are open. Every number depends on a walker's own number and seed, never on the number of
+threads or on which walkers ran before.
+
+[`define`](@ref) compiles a model from source, [`check!`](@ref) evaluates it, [`sample!`](@ref) fills an array with
+states and returns the counts, [`folds!`](@ref) hands over the records of reflections.
+"""
+module PyNESS
+
+using ForwardDiff: ForwardDiff, Dual
+using FunctionWrappers: FunctionWrapper
+using Logging: NullLogger, with_logger
+using PrecompileTools: @compile_workload, @setup_workload
+using SciMLBase: SciMLBase, ReturnCode, SDEProblem, get_proposed_dt, init, set_proposed_dt!, step!
+using StaticArrays: MMatrix, MVector, SMatrix, SVector, StaticArray
+using StochasticDiffEq: StochasticDiffEq
+
+export algorithm, check!, define, folds!, sample!
+
+include("elementary.jl")
+include("box.jl")
+include("model.jl")
+include("fields.jl")
+include("plan.jl")
+include("tally.jl")
+include("walker.jl")
+include("sample.jl")
+include("workload.jl")
+
+end

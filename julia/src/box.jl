@@ -1,0 +1,112 @@
+# The domain: which side of which coordinate reflects, wraps round or is open, and the records of reflections.
+
+const OPEN, REFLECT, PERIODIC = 0, 1, 2
+
+"""
+    Box(low, high, kinds)
+
+An axis-aligned box; `kinds` says for each coordinate `OPEN`, `REFLECT` or `PERIODIC`. `V` is `SVector` for states that
+are static and `Vector` for others. An infinite corner stands for "no wall here", so that one formula serves all kinds.
+"""
+struct Box{V}
+    low::V
+    high::V
+    wall_low::V
+    wall_high::V
+    seam_low::V
+    seam_high::V
+    walled::Bool
+    wrapped::Bool
+end
+
+function Box(low::V, high::V, kinds) where {V}
+    pick(kind, corner, otherwise) = V(ifelse.(kinds .== kind, corner, otherwise))
+    corners = (pick(REFLECT, low, -Inf), pick(REFLECT, high, Inf), pick(PERIODIC, low, -Inf), pick(PERIODIC, high, Inf))
+    return Box{V}(low, high, corners..., REFLECT in kinds, PERIODIC in kinds)
+end
+
+bounded(box::Box) = box.walled | box.wrapped
+
+@inline function _turned(y, low, high, seam_low, seam_high)
+    inside = seam_low <= y < seam_high
+    return inside ? y : y - (high - low) * floor((y - low) / (high - low))
+end
+
+# the triangular wave of period twice the width; what lies inside is returned bit for bit
+@inline function _folded(y, low, high, wall_low, wall_high)
+    wall_low <= y <= wall_high && return y
+    reach, period = y - low, 2 * (high - low)
+    return low + abs(reach - period * round(reach / period))
+end
+
+"The point of the domain nearest to `y`: stages of a step may reach beyond a wall, where a drift need not be defined."
+@inline function nearest(box::Box, y)
+    x = box.walled ? clamp.(y, box.wall_low, box.wall_high) : y
+    return box.wrapped ? _turned.(x, box.low, box.high, box.seam_low, box.seam_high) : x
+end
+
+"`y` folded at the walls, however far it went, and wrapped round the periodic sides."
+@inline function restore(box::Box, y)
+    x = box.walled ? _folded.(y, box.low, box.high, box.wall_low, box.wall_high) : y
+    return box.wrapped ? _turned.(x, box.low, box.high, box.seam_low, box.seam_high) : x
+end
+
+"Whether `y` is beyond a wall or a seam, so that `restore` would move it."
+@inline function outside(box::Box, y)
+    out = false
+    @inbounds for i in eachindex(y)
+        box.walled && (out |= !(box.wall_low[i] <= y[i] <= box.wall_high[i]))
+        box.wrapped && (out |= !(box.seam_low[i] <= y[i] < box.seam_high[i]))
+    end
+    return out
+end
+
+"""
+Records of reflections, one entry per fold; `face` is twice the axis (from zero), plus one at the high wall;
+`position` the point on the wall; `displacement` twice the overshoot, summed where a step bounces to and fro.
+"""
+struct Folds
+    walker::Vector{Int64}
+    face::Vector{Int64}
+    position::Vector{Float64}
+    displacement::Vector{Float64}
+end
+
+Folds() = Folds(Int64[], Int64[], Float64[], Float64[])
+Base.length(folds::Folds) = length(folds.walker)
+
+"Forget the records after the first `n`: their walker has failed."
+function truncate!(folds::Folds, n::Int, dim::Int)
+    resize!(folds.walker, n)
+    resize!(folds.face, n)
+    resize!(folds.position, n * dim)
+    resize!(folds.displacement, n)
+    return folds
+end
+
+"Record the folds of the point `y` of `walker`, one for each wall it is beyond."
+function record!(folds::Folds, box::Box, y, walker::Integer)
+    x = nearest(box, restore(box, y))
+    for axis in eachindex(y)
+        side = y[axis] > box.wall_high[axis]
+        (side || y[axis] < box.wall_low[axis]) || continue
+        push!(folds.walker, walker)
+        push!(folds.face, 2 * (axis - 1) + side)
+        corner = side ? box.high[axis] : box.low[axis]
+        for k in eachindex(y)
+            push!(folds.position, k == axis ? corner : x[k])
+        end
+        push!(folds.displacement, _displacement(abs(y[axis] - corner), box.high[axis] - box.low[axis]))
+    end
+    return nothing
+end
+
+# after a bounce, what is left of an overshoot beyond the opposite wall is the overshoot less a width
+function _displacement(overshoot, width)
+    total = zero(overshoot)
+    while overshoot > 0
+        total += 2 * overshoot
+        overshoot -= width
+    end
+    return total
+end

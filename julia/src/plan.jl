@@ -1,0 +1,29 @@
+# How long, how many, how fine.
+
+"""
+What all walkers of a call share: times, steps, tolerances.
+
+`dt` is the step of a fixed-step method and the first step tried of an adaptive one; `burn_in_dt` a coarser one for the
+burn-in. `tolerance` is the absolute error allowed in a step for each coordinate (of Newton's iteration at a fixed step).
+"""
+struct Plan{V}
+    burn_in::Float64
+    snapshots::Int
+    spacing::Float64
+    adaptive::Bool
+    dt::Float64
+    burn_in_dt::Float64
+    dtmax::Float64
+    tolerance::V
+    maxiters::Int
+end
+
+"When snapshots are taken; the burn-in, where there is one, comes first."
+stops(plan::Plan) =
+    [plan.burn_in > 0 ? [plan.burn_in] : Float64[]; [plan.burn_in + k * plan.spacing for k in 1:plan.snapshots]]
+
+"Number and length of the equal steps that a duration is divided into: none longer than `dt` beyond rounding."
+function divided(duration, dt)
+    steps = max(1, ceil(Int, duration / dt * (1 - 1.0e-9)))
+    return steps, duration / steps
+end

@@ -1,0 +1,115 @@
+# One walker: from its start through the burn-in to the last snapshot.
+
+"""
+    seed_of(seed, walker)
+
+The seed of one walker, never zero (which solvers take for "any"): two rounds of splitmix64 on the pair.
+"""
+function seed_of(seed::Integer, walker::Integer)
+    mixed = _mix(_mix(seed % UInt64) + (walker % UInt64) * 0x9e3779b97f4a7c15)
+    return iszero(mixed) ? one(UInt64) : mixed
+end
+
+function _mix(z::UInt64)
+    z += 0x9e3779b97f4a7c15
+    z = (z ⊻ (z >> 30)) * 0xbf58476d1ce4e5b9
+    z = (z ⊻ (z >> 27)) * 0x94d049bb133111eb
+    return z ⊻ (z >> 31)
+end
+
+"Carry one walker through the plan, writing its snapshots into the columns of `states`; false where it blew up."
+function walk!(states, sde::Equation, x, algorithm, plan::Plan, box::Box, seed::UInt64, walker::Int, tally::Tally)
+    integrator = _begin(sde, x, algorithm, plan, seed)
+    kept = length(tally.folds)
+    carry! = plan.adaptive ? _adaptive! : _fixed!
+    alive = carry!(states, integrator, plan, box, walker, tally)
+    alive || truncate!(tally.folds, kept, length(x))
+    return alive
+end
+
+# A fresh integrator for each walker: what `reinit!` leaves behind of the last one differs between algorithms.
+function _begin(sde, x, algorithm, plan, seed)
+    goals = stops(plan)
+    # at a fixed step nothing is to be met on the way: steps are counted
+    tend = plan.adaptive ? last(goals) : 2 * last(goals) + 1
+    step = plan.adaptive || plan.burn_in == 0 ? plan.dt : plan.burn_in_dt
+    return init(
+        problem(sde, x, tend), algorithm;
+        seed, adaptive = plan.adaptive, dt = step, dtmax = plan.dtmax, tstops = plan.adaptive ? goals : Float64[],
+        abstol = plan.tolerance, reltol = 0.0, maxiters = plan.maxiters,
+        save_everystep = false, save_start = false, save_end = false
+    )
+end
+
+# Steps are counted instead of timed, so that rounding of the time adds none.
+function _fixed!(out, integrator, plan, box, walker, tally)
+    time = 0.0
+    for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
+        recorded = goal > 0
+        steps, step = recorded ? divided(plan.spacing, plan.dt) : divided(plan.burn_in, plan.burn_in_dt)
+        set_proposed_dt!(integrator, step)
+        for k in 1:steps
+            _step!(integrator, box, recorded, walker, tally, plan.maxiters) ||
+                return _fail!(integrator, time + (k - 1) * step, walker, tally)
+        end
+        tally.accepted += steps
+        tally.shortest, tally.longest = min(tally.shortest, step), max(tally.longest, step)
+        time += steps * step
+        recorded && _keep!(out, goal, integrator.u)
+    end
+    return true
+end
+
+function _adaptive!(out, integrator, plan, box, walker, tally)
+    for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
+        recorded, target = goal > 0, plan.burn_in + goal * plan.spacing
+        while integrator.t < target
+            before, proposed = integrator.t, get_proposed_dt(integrator)
+            _step!(integrator, box, recorded, walker, tally, plan.maxiters) ||
+                return _fail!(integrator, before, walker, tally)
+            step = integrator.t - before
+            tally.accepted += 1
+            tally.shortest, tally.longest = min(tally.shortest, step), max(tally.longest, step)
+            count_length!(tally, step)
+            # a step cut short to meet a snapshot says little about the longest that would have passed
+            integrator.t >= target && set_proposed_dt!(integrator, max(get_proposed_dt(integrator), proposed))
+        end
+        recorded && _keep!(out, goal, integrator.u)
+    end
+    return true
+end
+
+"One accepted step with the walls; false where there is none or its state is not finite."
+@inline function _step!(integrator, box, recorded, walker, tally, maxiters)
+    iterations = integrator.iter
+    step!(integrator)
+    tally.rejected += integrator.iter - iterations - 1
+    (integrator.accept_step && isfinite(sum(integrator.u)) && integrator.iter <= maxiters) || return false
+    if bounded(box) && outside(box, integrator.u)
+        recorded && box.walled && record!(tally.folds, box, integrator.u, walker)
+        _move!(integrator, restore(box, integrator.u))
+    end
+    return true
+end
+
+# The solvers copy `u` into `uprev` when the next step begins and keep no derivative from the last one.
+@inline _move!(integrator, u::StaticArray) = (integrator.u = u; nothing)
+@inline _move!(integrator, u) = (copyto!(integrator.u, u); nothing)
+
+@inline function _keep!(out, goal, u)
+    @inbounds for i in eachindex(u)
+        out[i, goal] = u[i]
+    end
+    return nothing
+end
+
+function _fail!(integrator, time, walker, tally)
+    push!(tally.failures, Failure(walker, time, collect(Float64, integrator.uprev), _reason(integrator)))
+    return false
+end
+
+function _reason(integrator)
+    isfinite(sum(integrator.u)) || return "not finite"
+    code = integrator.sol.retcode
+    return string(code in (ReturnCode.Default, ReturnCode.Success) ? ReturnCode.MaxIters : code)
+end
