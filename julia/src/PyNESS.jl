@@ -11,10 +11,12 @@ states and returns the counts, [`folds!`](@ref) hands over the records of reflec
 """
 module PyNESS
 
+using DiffEqNoiseProcess: RSWM, WienerProcess, WienerProcess!
 using ForwardDiff: ForwardDiff, Dual
 using FunctionWrappers: FunctionWrapper
 using Logging: NullLogger, with_logger
 using PrecompileTools: @compile_workload, @setup_workload
+using Random: Xoshiro
 using SciMLBase: SciMLBase, ReturnCode, SDEProblem, get_proposed_dt, init, set_proposed_dt!, step!
 using StaticArrays: MMatrix, MVector, SMatrix, SVector, StaticArray
 using StochasticDiffEq: StochasticDiffEq

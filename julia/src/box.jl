@@ -84,8 +84,9 @@ function truncate!(folds::Folds, n::Int, dim::Int)
     return folds
 end
 
-"Record the folds of the point `y` of `walker`, one for each wall it is beyond."
+"Record the folds of the point `y` of `walker`, one for each wall it is beyond; of what is not finite, none."
 function record!(folds::Folds, box::Box, y, walker::Integer)
+    isfinite(sum(y)) || return nothing
     x = nearest(box, restore(box, y))
     for axis in eachindex(y)
         side = y[axis] > box.wall_high[axis]

@@ -147,6 +147,7 @@ function equation(::Type{Vector{Float64}}, model, drift_p, noise_p, box; special
     return Equation{true}(drift, noise, prototype)
 end
 
-problem(e::Equation{InPlace}, u0, tend) where {InPlace} = SDEProblem(
-    SciMLBase.SDEFunction{InPlace}(e.drift, e.noise), u0, (0.0, tend); noise_rate_prototype = e.prototype
+problem(e::Equation{InPlace}, u0, tend, process) where {InPlace} = SDEProblem(
+    SciMLBase.SDEFunction{InPlace}(e.drift, e.noise), u0, (0.0, tend);
+    noise_rate_prototype = e.prototype, noise = process
 )

@@ -34,77 +34,96 @@ function _begin(sde, x, algorithm, plan, seed)
     tend = plan.adaptive ? last(goals) : 2 * last(goals) + 1
     step = plan.adaptive || plan.burn_in == 0 ? plan.dt : plan.burn_in_dt
     return init(
-        problem(sde, x, tend), algorithm;
+        problem(sde, x, tend, _noise(algorithm, sde, x, plan.adaptive)), algorithm;
         seed, adaptive = plan.adaptive, dt = step, dtmax = plan.dtmax, tstops = plan.adaptive ? goals : Float64[],
         abstol = plan.tolerance, reltol = 0.0, maxiters = plan.maxiters,
         save_everystep = false, save_start = false, save_end = false
     )
 end
 
+# At a fixed step no increment is ever divided. EM is fast enough for that to matter; for others the solver's own choice.
+_noise(algorithm, sde, x, adaptive) = nothing
+_noise(::StochasticDiffEq.EM, ::Equation{false}, x, adaptive) = _wiener(WienerProcess, x)
+_noise(::StochasticDiffEq.EM, ::Equation{true}, x, adaptive) = _wiener(WienerProcess!, x)
+_wiener(process, x) =
+    process(0.0, zero(x); rng = Xoshiro(0), save_everystep = false, rswm = RSWM(adaptivealg = :RSwM1))
+
 # Steps are counted instead of timed, so that rounding of the time adds none.
-function _fixed!(out, integrator, plan, box, walker, tally)
+function _fixed!(states, integrator, plan, box, walker, tally)
     time = 0.0
     for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
         recorded = goal > 0
         steps, step = recorded ? divided(plan.spacing, plan.dt) : divided(plan.burn_in, plan.burn_in_dt)
         set_proposed_dt!(integrator, step)
-        for k in 1:steps
-            _step!(integrator, box, recorded, walker, tally, plan.maxiters) ||
-                return _fail!(integrator, time + (k - 1) * step, walker, tally)
+        stride = _stride(integrator.u)
+        for taken in 0:stride:(steps - 1)
+            before = integrator.u
+            alive = true
+            for _ in 1:min(stride, steps - taken)
+                step!(integrator)
+                alive &= integrator.accept_step
+                _restore!(integrator, box, recorded, walker, tally.folds)
+            end
+            alive && isfinite(sum(integrator.u)) ||
+                return _fail!(integrator, before, time + taken * step, walker, tally)
         end
         tally.accepted += steps
         tally.shortest, tally.longest = min(tally.shortest, step), max(tally.longest, step)
         time += steps * step
-        recorded && _keep!(out, goal, integrator.u)
+        recorded && _keep!(states, goal, integrator.u)
     end
     return true
 end
 
-function _adaptive!(out, integrator, plan, box, walker, tally)
+# What is not finite stays so: it is enough to look every few steps, where the state before them costs nothing to keep.
+_stride(::StaticArray) = 8
+_stride(_) = 1
+
+function _adaptive!(states, integrator, plan, box, walker, tally)
     for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
         recorded, target = goal > 0, plan.burn_in + goal * plan.spacing
         while integrator.t < target
-            before, proposed = integrator.t, get_proposed_dt(integrator)
-            _step!(integrator, box, recorded, walker, tally, plan.maxiters) ||
-                return _fail!(integrator, before, walker, tally)
-            step = integrator.t - before
+            before, time, proposed = integrator.u, integrator.t, get_proposed_dt(integrator)
+            iterations = integrator.iter
+            step!(integrator)
+            tally.rejected += integrator.iter - iterations - 1
+            integrator.accept_step && isfinite(sum(integrator.u)) && integrator.iter <= plan.maxiters ||
+                return _fail!(integrator, before, time, walker, tally)
+            _restore!(integrator, box, recorded, walker, tally.folds)
+            step = integrator.t - time
             tally.accepted += 1
             tally.shortest, tally.longest = min(tally.shortest, step), max(tally.longest, step)
             count_length!(tally, step)
             # a step cut short to meet a snapshot says little about the longest that would have passed
             integrator.t >= target && set_proposed_dt!(integrator, max(get_proposed_dt(integrator), proposed))
         end
-        recorded && _keep!(out, goal, integrator.u)
+        recorded && _keep!(states, goal, integrator.u)
     end
     return true
 end
 
-"One accepted step with the walls; false where there is none or its state is not finite."
-@inline function _step!(integrator, box, recorded, walker, tally, maxiters)
-    iterations = integrator.iter
-    step!(integrator)
-    tally.rejected += integrator.iter - iterations - 1
-    (integrator.accept_step && isfinite(sum(integrator.u)) && integrator.iter <= maxiters) || return false
+@inline function _restore!(integrator, box, recorded, walker, folds)
     if bounded(box) && outside(box, integrator.u)
-        recorded && box.walled && record!(tally.folds, box, integrator.u, walker)
+        recorded && box.walled && record!(folds, box, integrator.u, walker)
         _move!(integrator, restore(box, integrator.u))
     end
-    return true
+    return nothing
 end
 
 # The solvers copy `u` into `uprev` when the next step begins and keep no derivative from the last one.
 @inline _move!(integrator, u::StaticArray) = (integrator.u = u; nothing)
 @inline _move!(integrator, u) = (copyto!(integrator.u, u); nothing)
 
-@inline function _keep!(out, goal, u)
+@inline function _keep!(states, goal, u)
     @inbounds for i in eachindex(u)
-        out[i, goal] = u[i]
+        states[i, goal] = u[i]
     end
     return nothing
 end
 
-function _fail!(integrator, time, walker, tally)
-    push!(tally.failures, Failure(walker, time, collect(Float64, integrator.uprev), _reason(integrator)))
+function _fail!(integrator, before, time, walker, tally)
+    state = before isa StaticArray ? before : integrator.uprev # vectors change in place
+    push!(tally.failures, Failure(walker, time, collect(Float64, state), _reason(integrator)))
     return false
 end
 

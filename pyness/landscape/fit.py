@@ -38,7 +38,7 @@ def fit_landscape(
     steps: int = 16,
     transient: int = 6,
     points: int = 10_000,
-    contrast: int = 25_000,
+    contrast: int = 50_000,
     widening: float = 4.0,
     held_out: float = 0.5,
     device: str = "cpu",
