@@ -1,0 +1,122 @@
+"""Landscapes of the planar systems against their truth, and against gradient descent on the published network.
+
+    python benchmarks/landscapes.py double-well toggle-switch limit-cycle --seeds 0 1 2 3 4
+    python benchmarks/landscapes.py double-well --adam 5000
+
+One line a run: errors on the published metric, the offset between basins, the entropy production rate in standard
+errors from the truth, and seconds of each stage. ``--adam`` trains the network of the EPR-Net paper (three hidden layers
+of 20, tanh) on the same samples for that many steps: EPR loss plus HJB residual on states at wider noise, Adam with a
+one-cycle rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from itertools import pairwise
+
+import torch
+
+import pyness
+from pyness.estimators import potential_error
+from pyness.estimators.metrics import basins
+from pyness.landscape.clouds import widened
+
+BATCH, RATE = 1024, 5e-3
+
+
+def truth_of(system: pyness.System):
+    """The true potential on the evaluation grid, ``(nodes)``."""
+    nodes = system.evaluation.nodes()
+    if system.truth.potential is not None:
+        return nodes, system.truth.potential(nodes)
+    return nodes, pyness.grid.steady_state(system, shape=system.truth.grid).interpolate(nodes)
+
+
+def errors(system: pyness.System, nodes: torch.Tensor, learnt: torch.Tensor, true: torch.Tensor) -> str:
+    scale = system.potential_scale
+    error = potential_error(learnt, true, scale, cap=system.evaluation.cap)
+    wells = [w for w in basins(learnt, true, scale) if w.free_energy_true < system.evaluation.cap * scale]
+    off = [(w.free_energy - w.free_energy_true) / scale for w in wells]
+    return f"rRMSE {error.rrmse:.4f}  weighted {error.rrmse_weighted:.4f}  offset {max(off) - min(off):.3f} D"
+
+
+def run(name: str, seed: int, truth) -> None:
+    system = pyness.systems.get(name)
+    clock = [time.perf_counter()]
+    samples = pyness.sample(system, engine="torch", seed=seed)
+    clock.append(time.perf_counter())
+    landscape = pyness.fit_landscape(system, samples, seed=seed)
+    clock.append(time.perf_counter())
+    report = landscape.report(samples)
+    clock.append(time.perf_counter())
+    nodes, true = truth
+    seconds = " ".join(f"{b - a:.0f}" for a, b in pairwise(clock))
+    z = (report.epr.value - system.truth.epr) / report.epr.stderr
+    print(
+        f"{name:<14} seed {seed}  {errors(system, nodes, landscape.potential(nodes), true)}  EPR {report.epr} "
+        f"(z {z:+.1f})  gradient error {report.gradient_error.value:.2g}  seconds {seconds}",
+        flush=True,
+    )
+
+
+def adam(name: str, seed: int, truth, steps: int) -> None:
+    system = pyness.systems.get(name)
+    D = system.diffusion.scalar
+    samples = pyness.sample(system, engine="torch", seed=seed)
+    states = samples.states.reshape(-1, system.dim).double()
+    rate = pyness.estimators.fisher_information(system, samples).value
+    cloud = widened(system, samples, 2.0, 20_000, rate, seed).float()
+    states = states.float()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        sizes = [system.dim, 20, 20, 20]
+        layers = [m for a, b in pairwise(sizes) for m in (torch.nn.Linear(a, b), torch.nn.Tanh())]
+        network = torch.nn.Sequential(*layers, torch.nn.Linear(20, 1))
+    optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    start = time.perf_counter()
+    for _ in range(steps):
+        x = states[torch.randint(0, len(states), (BATCH,), generator=generator)].requires_grad_()
+        slope = torch.autograd.grad(network(x).sum(), x, create_graph=True)[0]
+        loss = (system.drift(x) + slope).square().sum(-1).mean()
+        y = cloud[torch.randint(0, len(cloud), (BATCH,), generator=generator)].requires_grad_()
+        slope = torch.autograd.grad(network(y).sum(), y, create_graph=True)[0]
+        laplacian = sum(
+            torch.autograd.grad(slope[:, i].sum(), y, create_graph=True)[0][:, i] for i in range(system.dim)
+        )
+        drift, div = system.drift(y.detach()), system.drift_divergence(y.detach())
+        residual = D * (laplacian + div) - (drift * slope).sum(-1) - slope.square().sum(-1)
+        loss = loss + residual.square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+    seconds = time.perf_counter() - start
+    nodes, true = truth
+    with torch.no_grad():
+        learnt = network(nodes.float()).squeeze(-1).double()
+    print(
+        f"{name:<14} seed {seed}  {errors(system, nodes, learnt, true)}  Adam, {steps} steps, {seconds:.0f} s",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("systems", nargs="+")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--adam", type=int, metavar="STEPS")
+    options = parser.parse_args()
+    for name in options.systems:
+        truth = truth_of(pyness.systems.get(name))
+        for seed in options.seeds:
+            run(name, seed, truth)
+            if options.adam:
+                adam(name, seed, truth, options.adam)
+
+
+if __name__ == "__main__":
+    main()
