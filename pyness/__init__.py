@@ -23,7 +23,19 @@ _HOMES = {
     "Landscape": "pyness.landscape",
     "fit_landscape": "pyness.landscape",
 }
-_ROOMS = ("systems", "solvers", "sampling", "estimators", "landscape", "grid", "plots", "errors", "config", "run", "cli")
+_ROOMS = (
+    "systems",
+    "solvers",
+    "sampling",
+    "estimators",
+    "landscape",
+    "grid",
+    "plots",
+    "errors",
+    "config",
+    "run",
+    "cli",
+)
 
 __all__ = [*_HOMES, *_ROOMS]
 
