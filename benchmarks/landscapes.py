@@ -5,8 +5,8 @@
 
 One line a run: errors on the published metric, the offset between basins, the entropy production rate in standard
 errors from the truth, and seconds of each stage. ``--adam`` trains the network of the EPR-Net paper (three hidden
-layers of 20, tanh) on the same samples for that many steps: EPR loss plus HJB residual on states at wider noise, Adam with a
-one-cycle rate.
+layers of 20, tanh) on the same samples for that many steps: EPR loss plus HJB residual on states at wider noise, Adam
+with a one-cycle rate.
 """
 
 from __future__ import annotations
