@@ -120,21 +120,34 @@ class Features:
         bend = -2 * t * slope
         D = _full(system, x)
         quadratic = self._quadratics(x)
-        gradient = []
-        for i, part in enumerate(quadratic.gradient):
-            gradient.append(self._chain(slope, outer, i, first) + part @ inner)
-        gradient = torch.stack(gradient, dim=1)
+        gradient = self._gradient(x, slope, outer, inner, first, quadratic)
         curvature = self._bent(bend, slope, outer, D, first, second) + quadratic.curvature(D) @ inner
         value = (t - self.tensors["mean"][:units]) @ outer + (quadratic.value - self.tensors["mean"][units:]) @ inner
-        extra, extra_gradient, extra_second = self._confinement(x)
+        extra, _, extra_second = self._confinement(x)
         value = torch.cat([value, extra], dim=1)
-        gradient = torch.cat([gradient, extra_gradient.unsqueeze(-1)], dim=2)
         diagonal = torch.diagonal(D, dim1=1, dim2=2)
         curvature = torch.cat([curvature, (diagonal * extra_second).sum(1, keepdim=True)], dim=1)
         if not system.diffusion.constant:
             curvature = curvature + (system.diffusion.divergence(x).unsqueeze(-1) * gradient).sum(1)
+        return Evaluated(value, gradient, self._noisy(system, x, gradient), curvature)
+
+    def noise_gradient(self, system: System, x: torch.Tensor) -> torch.Tensor:
+        """``D grad`` alone, ``(n, d, m + 1)``: what a velocity needs."""
+        inputs, first, _ = self._embed(x, warped=True)
+        units = len(self.tensors["weights"])
+        outer, inner = self.tensors["whitening"][:units], self.tensors["whitening"][units:]
+        t = torch.tanh(inputs @ self.tensors["weights"].mT + self.tensors["bias"])
+        return self._noisy(system, x, self._gradient(x, 1 - t * t, outer, inner, first))
+
+    def _gradient(self, x, slope, outer, inner, first, quadratic=None) -> torch.Tensor:
+        quadratic = self._quadratics(x) if quadratic is None else quadratic
+        parts = [self._chain(slope, outer, i, first) + part @ inner for i, part in enumerate(quadratic.gradient)]
+        return torch.cat([torch.stack(parts, dim=1), self._confinement(x)[1].unsqueeze(-1)], dim=2)
+
+    @staticmethod
+    def _noisy(system: System, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         scalar = system.diffusion.scalar
-        return Evaluated(value, gradient, D @ gradient if scalar is None else scalar * gradient, curvature)
+        return _full(system, x) @ gradient if scalar is None else scalar * gradient
 
     def _chain(self, slope: torch.Tensor, outer: torch.Tensor, axis: int, first: torch.Tensor) -> torch.Tensor:
         """``sum_u slope_u (d a_u / d x_axis) outer[u]``; the weights are folded into ``outer``, which is small."""

@@ -50,7 +50,8 @@ class Landscape:
     def current_velocity(self, x: torch.Tensor) -> torch.Tensor:
         """``v = F_v + D grad Phi`` at ``x: (..., d)``, ``(..., d)``."""
         flat = self._states(x)
-        velocity = torch.cat([self._velocity(part)[0] for part in flat.split(8192)])
+        pushed = [self.network.noise_gradient(self.system, part).sum(-1) for part in flat.split(8192)]
+        velocity = self.system.modified_drift(flat) + torch.cat(pushed)
         return velocity.reshape(x.shape).to(x.dtype)
 
     def velocity_and_divergence(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
