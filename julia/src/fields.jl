@@ -12,6 +12,47 @@ end
 @inline (b::Bound)(u) = b.f(u, b.p, 0.0)
 @inline (b::Bound)(du, u) = (b.f(du, u, b.p, 0.0); nothing)
 
+"""
+    Frame(V, rotation)
+
+The coordinates a solver works in: `Q' x` where a rotation `Q` is given, else `x` itself (`nothing`).
+"""
+struct Frame{Q}
+    out::Q
+    in::Q
+end
+
+Frame(::Type, ::Nothing) = nothing
+Frame(::Type{SVector{N, Float64}}, rotation::AbstractMatrix) where {N} = _frame(SMatrix{N, N, Float64, N * N}(rotation))
+Frame(::Type{Vector{Float64}}, rotation::AbstractMatrix) = _frame(Matrix{Float64}(rotation))
+_frame(out) = Frame(out, typeof(out)(out'))
+
+@inline inward(::Nothing, x) = x
+@inline outward(::Nothing, y) = y
+@inline inward(frame::Frame, x) = frame.in * x
+@inline outward(frame::Frame, y) = frame.out * y
+
+"Errors allowed along the axes of `x` as errors along those of the frame."
+lengths(::Nothing, tolerance) = tolerance
+lengths(frame::Frame, tolerance) = sqrt.((frame.in .^ 2) * tolerance .^ 2)
+
+"A drift in the coordinates of a frame."
+struct Turned{F, Q}
+    f::F
+    frame::Q
+end
+
+@inline (d::Turned)(y) = inward(d.frame, d.f(outward(d.frame, y)))
+function (d::Turned)(dy, y)
+    x, dx = outward(d.frame, y), similar(dy)
+    d.f(dx, x)
+    copyto!(dy, inward(d.frame, dx))
+    return nothing
+end
+
+turned(f, ::Nothing) = f
+turned(f, frame::Frame) = Turned(f, frame)
+
 "The derivative of a field, by automatic differentiation."
 struct Jacobian{F}
     f::F
@@ -111,12 +152,13 @@ Equation{InPlace}(drift::F, noise::G, prototype::R) where {InPlace, F, G, R} =
     Equation{InPlace, F, G, R}(drift, noise, prototype)
 
 """
-    equation(V, model, drift_parameters, noise_parameters, box; specialised, derivative)
+    equation(V, model, drift_parameters, noise_parameters, box, frame; specialised, derivative)
 
 A model for states of type `V`. `derivative` says whether the solver will ask for one.
 """
-function equation(::Type{SVector{N, Float64}}, model, drift_p, noise_p, box; specialised, derivative) where {N}
-    f, g = Bound(model.drift, drift_p), Bound(model.noise, noise_p)
+function equation(::Type{SVector{N, Float64}}, model, drift_p, noise_p, box, frame; specialised, derivative) where {N}
+    f, g = turned(Bound(model.drift, drift_p), frame), Bound(model.noise, noise_p)
+    frame === nothing || (box = _open(box)) # which has no place in other coordinates and is seen to after each step
     slope = derivative ? Jacobian(f) : NoJacobian()
     prototype = model.matrix ? zero(SMatrix{N, N, Float64}) : nothing
     if !specialised
@@ -128,8 +170,9 @@ function equation(::Type{SVector{N, Float64}}, model, drift_p, noise_p, box; spe
     return Equation{false}(drift, noise, prototype)
 end
 
-function equation(::Type{Vector{Float64}}, model, drift_p, noise_p, box; specialised, derivative)
-    raw, g = Bound(model.drift!, drift_p), Bound(model.noise!, noise_p)
+function equation(::Type{Vector{Float64}}, model, drift_p, noise_p, box, frame; specialised, derivative)
+    raw, g = turned(Bound(model.drift!, drift_p), frame), Bound(model.noise!, noise_p)
+    frame === nothing || (box = _open(box))
     prototype = model.matrix ? zeros(model.dim, model.dim) : nothing
     f = raw
     if !specialised
@@ -146,6 +189,8 @@ function equation(::Type{Vector{Float64}}, model, drift_p, noise_p, box; special
     end
     return Equation{true}(drift, noise, prototype)
 end
+
+_open(box) = Box(box.low, box.high, fill(OPEN, length(box.low)))
 
 problem(e::Equation{InPlace}, u0, tend, process) where {InPlace} = SDEProblem(
     SciMLBase.SDEFunction{InPlace}(e.drift, e.noise), u0, (0.0, tend);

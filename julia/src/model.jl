@@ -33,6 +33,11 @@ function define(name::AbstractString, source::AbstractString, dim::Integer, matr
     room = Module(:PyNESSModel)
     Core.eval(room, :(using StaticArrays, PyNESS.Elementary))
     include_string(room, source, "model")
+    MODELS[name] = Model(room, dim, matrix, additive)
+    return nothing
+end
+
+function Model(room::Module, dim, matrix, additive)
     function take(word)
         isdefined(room, word) || throw(ArgumentError("the source defines no function $word(du, u, p, t)"))
         return getfield(room, word)
@@ -40,8 +45,7 @@ function define(name::AbstractString, source::AbstractString, dim::Integer, matr
     drift!, noise! = take(:drift!), take(:noise!)
     drift = isdefined(room, :drift) ? room.drift : Static{dim, false, typeof(drift!)}(drift!)
     noise = isdefined(room, :noise) ? room.noise : Static{dim, matrix, typeof(noise!)}(noise!)
-    MODELS[name] = Model(room, dim, matrix, additive, drift!, drift, noise!, noise)
-    return nothing
+    return Model(room, dim, matrix, additive, drift!, drift, noise!, noise)
 end
 
 "An in-place function as one that returns a static array."

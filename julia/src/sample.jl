@@ -10,14 +10,44 @@ const LAST_FOLDS = Ref(Folds())
 versions() = Dict(string(m) => string(pkgversion(m)) for m in (PyNESS, StochasticDiffEq, SciMLBase))
 
 """
-    algorithm(text)
+    algorithm(text; patient = false)
 
 The algorithm that `"SOSRA"` or an expression such as `"ImplicitEM(theta=0.5)"` names, as StochasticDiffEq calls them.
+`patient` gives an implicit one a Newton iteration that renews its matrix in every step and is not given up early: at a
+fixed step nothing else can be done about one that does not converge.
 """
-function algorithm(text::AbstractString)
-    named = Core.eval(StochasticDiffEq, Meta.parse(text))
-    return named isa Type ? named() : named
+function algorithm(text::AbstractString; patient::Bool = false)
+    expression = Meta.parse(text)
+    named = Core.eval(StochasticDiffEq, expression)
+    if named isa Union{Type, Function}
+        expression = Expr(:call, expression)
+        named = named()
+    end
+    patient && hasproperty(named, :nlsolve) || return named
+    newton = Base.typename(typeof(named.nlsolve)).wrapper
+    push!(expression.args, Expr(:kw, :nlsolve, newton(; max_iter = 50, check_div = false, always_new = true)))
+    return Core.eval(StochasticDiffEq, expression)
 end
+
+"""
+    vectors_only(algorithm, matrix, adaptive)
+
+Whether an algorithm has no working form for static states (tried with StochasticDiffEq 6.66).
+"""
+function vectors_only(algorithm, matrix::Bool, adaptive::Bool)
+    name = string(nameof(typeof(algorithm)))
+    name in ("SRA2", "SRI", "ImplicitEulerHeun", "TangXiaoSROCK2") && return true
+    name == "SROCK1" && return !matrix
+    name == "SKenCarp" && return adaptive
+    name in ("LambaEulerHeun", "ImplicitEM", "KomBurSROCK2") && return matrix
+    return name in WEAK
+end
+
+# the weak second-order family writes into its arrays
+const WEAK = (
+    "DRI1", "RI1", "RI3", "RI5", "RI6", "RDI1WM", "RDI2WM", "RDI3WM", "RDI4WM", "W2Ito1", "IRI1", "PL1WM", "PL1WMA",
+    "RS1", "RS2", "NON", "NON2", "COM", "SIEA", "SIEB", "SMEA", "SMEB",
+)
 
 """
     sample!(out, start, name, algorithm, drift_parameters, noise_parameters; low, high, kinds, seed, first, plan...)
@@ -29,6 +59,8 @@ Carry the walkers that start in the columns of `start: (dim, n)` through the pla
 - `low, high, kinds`: the box; 0 open, 1 reflecting, 2 periodic for each coordinate.
 - `seed`: of all of them; `first`: the number of the first walker, counted from zero. A walker's noise depends on the
   two alone.
+- `rotation`: an orthogonal matrix `Q` where the noise is diagonal in the coordinates `Q' x` only; the noise of the model is
+  meant in these, all else in `x`. With a constant matrix of noise every solver then meets diagonal noise.
 - `burn_in, snapshots, spacing, adaptive, dt, burn_in_dt, dtmax, tolerance, maxiters`: see [`Plan`](@ref).
 - `inplace`: states are vectors even where they could be static; `specialised`: compile a solver for this model alone.
 
@@ -37,22 +69,23 @@ Returns the counts, and the failures as `(walker, time, state, reason)`, walkers
 function sample!(
         out, start, name, algorithm, drift_parameters, noise_parameters;
         low, high, kinds, seed, first = 0, burn_in, spacing, adaptive, dt, burn_in_dt = dt, dtmax = spacing,
-        tolerance, maxiters = 10_000_000, inplace = false, specialised = false
+        tolerance, rotation = nothing, maxiters = 10_000_000, inplace = false, specialised = false
     )
     model = MODELS[name]
-    static = model.dim <= LARGEST_STATIC && !inplace
-    V = static ? SVector{model.dim, Float64} : Vector{Float64}
+    inplace = inplace || model.dim > LARGEST_STATIC || vectors_only(algorithm, model.matrix, adaptive)
+    V = inplace ? Vector{Float64} : SVector{model.dim, Float64}
+    box, frame = Box(V(low), V(high), kinds), Frame(V, rotation)
     plan = Plan{V}(
-        burn_in, size(out, 2), spacing, adaptive, dt, burn_in_dt, dtmax, V(tolerance), adaptive ? maxiters : typemax(Int)
+        burn_in, size(out, 2), spacing, adaptive, dt, burn_in_dt, dtmax, lengths(frame, V(tolerance)),
+        adaptive ? maxiters : typemax(Int)
     )
-    box = Box(V(low), V(high), kinds)
     derivative = hasproperty(algorithm, :nlsolve)
     next, walkers = Threads.Atomic{Int}(1), size(start, 2)
     tasks = map(1:min(Threads.nthreads(), cld(walkers, BATCH))) do _
         # each task has its own: they count and may hold scratch space
-        sde = equation(V, model, drift_parameters, noise_parameters, box; specialised, derivative)
+        sde = equation(V, model, drift_parameters, noise_parameters, box, frame; specialised, derivative)
         return Threads.@spawn with_logger(NullLogger()) do
-            _carry!(out, start, sde, algorithm, box, plan, UInt64(seed), Int(first), next)
+            _carry!(out, start, sde, algorithm, box, frame, plan, UInt64(seed), Int(first), next)
         end
     end
     tally = merged(Tally[fetch(task) for task in tasks], model.dim)
@@ -64,7 +97,7 @@ function sample!(
     )
 end
 
-function _carry!(out, start, sde, algorithm, box::Box{V}, plan, seed, first, next) where {V}
+function _carry!(out, start, sde, algorithm, box::Box{V}, frame, plan, seed, first, next) where {V}
     tally = Tally()
     states = zeros(length(box.low), plan.snapshots)
     walkers = size(start, 2)
@@ -74,7 +107,7 @@ function _carry!(out, start, sde, algorithm, box::Box{V}, plan, seed, first, nex
         for w in begun:min(begun + BATCH - 1, walkers)
             number = first + w - 1
             x = V(view(start, :, w))
-            alive = walk!(states, sde, x, algorithm, plan, box, seed_of(seed, number), number, tally)
+            alive = walk!(states, sde, x, algorithm, plan, box, frame, seed_of(seed, number), number, tally)
             out[:, :, w] .= alive ? states : NaN
         end
     end

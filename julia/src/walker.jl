@@ -18,11 +18,13 @@ function _mix(z::UInt64)
 end
 
 "Carry one walker through the plan, writing its snapshots into the columns of `states`; false where it blew up."
-function walk!(states, sde::Equation, x, algorithm, plan::Plan, box::Box, seed::UInt64, walker::Int, tally::Tally)
-    integrator = _begin(sde, x, algorithm, plan, seed)
+function walk!(
+        states, sde::Equation, x, algorithm, plan::Plan, box::Box, frame, seed::UInt64, walker::Int, tally::Tally
+    )
+    integrator = _begin(sde, inward(frame, x), algorithm, plan, seed)
     kept = length(tally.folds)
     carry! = plan.adaptive ? _adaptive! : _fixed!
-    alive = carry!(states, integrator, plan, box, walker, tally)
+    alive = carry!(states, integrator, plan, box, frame, walker, tally)
     alive || truncate!(tally.folds, kept, length(x))
     return alive
 end
@@ -49,7 +51,7 @@ _wiener(process, x) =
     process(0.0, zero(x); rng = Xoshiro(0), save_everystep = false, rswm = RSWM(adaptivealg = :RSwM1))
 
 # Steps are counted instead of timed, so that rounding of the time adds none.
-function _fixed!(states, integrator, plan, box, walker, tally)
+function _fixed!(states, integrator, plan, box, frame, walker, tally)
     time = 0.0
     for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
         recorded = goal > 0
@@ -62,15 +64,15 @@ function _fixed!(states, integrator, plan, box, walker, tally)
             for _ in 1:min(stride, steps - taken)
                 step!(integrator)
                 alive &= integrator.accept_step
-                _restore!(integrator, box, recorded, walker, tally.folds)
+                _restore!(integrator, box, frame, recorded, walker, tally.folds)
             end
             alive && isfinite(sum(integrator.u)) ||
-                return _fail!(integrator, before, time + taken * step, walker, tally)
+                return _fail!(integrator, frame, before, time + taken * step, walker, tally)
         end
         tally.accepted += steps
         tally.shortest, tally.longest = min(tally.shortest, step), max(tally.longest, step)
         time += steps * step
-        recorded && _keep!(states, goal, integrator.u)
+        recorded && _keep!(states, goal, outward(frame, integrator.u))
     end
     return true
 end
@@ -79,7 +81,7 @@ end
 _stride(::StaticArray) = 8
 _stride(_) = 1
 
-function _adaptive!(states, integrator, plan, box, walker, tally)
+function _adaptive!(states, integrator, plan, box, frame, walker, tally)
     for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
         recorded, target = goal > 0, plan.burn_in + goal * plan.spacing
         while integrator.t < target
@@ -88,8 +90,8 @@ function _adaptive!(states, integrator, plan, box, walker, tally)
             step!(integrator)
             tally.rejected += integrator.iter - iterations - 1
             integrator.accept_step && isfinite(sum(integrator.u)) && integrator.iter <= plan.maxiters ||
-                return _fail!(integrator, before, time, walker, tally)
-            _restore!(integrator, box, recorded, walker, tally.folds)
+                return _fail!(integrator, frame, before, time, walker, tally)
+            _restore!(integrator, box, frame, recorded, walker, tally.folds)
             step = integrator.t - time
             tally.accepted += 1
             tally.shortest, tally.longest = min(tally.shortest, step), max(tally.longest, step)
@@ -97,15 +99,17 @@ function _adaptive!(states, integrator, plan, box, walker, tally)
             # a step cut short to meet a snapshot says little about the longest that would have passed
             integrator.t >= target && set_proposed_dt!(integrator, max(get_proposed_dt(integrator), proposed))
         end
-        recorded && _keep!(states, goal, integrator.u)
+        recorded && _keep!(states, goal, outward(frame, integrator.u))
     end
     return true
 end
 
-@inline function _restore!(integrator, box, recorded, walker, folds)
-    if bounded(box) && outside(box, integrator.u)
-        recorded && box.walled && record!(folds, box, integrator.u, walker)
-        _move!(integrator, restore(box, integrator.u))
+@inline function _restore!(integrator, box, frame, recorded, walker, folds)
+    bounded(box) || return nothing
+    x = outward(frame, integrator.u)
+    if outside(box, x)
+        recorded && box.walled && record!(folds, box, x, walker)
+        _move!(integrator, inward(frame, restore(box, x)))
     end
     return nothing
 end
@@ -121,9 +125,9 @@ end
     return nothing
 end
 
-function _fail!(integrator, before, time, walker, tally)
+function _fail!(integrator, frame, before, time, walker, tally)
     state = before isa StaticArray ? before : integrator.uprev # vectors change in place
-    push!(tally.failures, Failure(walker, time, collect(Float64, state), _reason(integrator)))
+    push!(tally.failures, Failure(walker, time, collect(Float64, outward(frame, state)), _reason(integrator)))
     return false
 end
 

@@ -11,7 +11,7 @@ import torch
 
 from pyness.errors import SolverError
 from pyness.sampling.engines import Block, BlockResult, Job, Tick
-from pyness.sampling.engines.julia.model import Model
+from pyness.sampling.engines.julia.model import Model, matrix_literal
 from pyness.sampling.engines.julia.runtime import start
 from pyness.sampling.engines.julia.session import Code, literal
 from pyness.sampling.scale import fluctuation_scale
@@ -22,8 +22,11 @@ __all__ = ["JuliaEngine"]
 
 #: Seconds that one call of Julia is meant to take: Ctrl-C and the progress bar wait for it.
 PATIENCE = 0.5
-#: The error Newton's iteration may leave at a fixed step, in units of each coordinate's fluctuation scale.
-NEWTON = 1e-6
+#: The error Newton's iteration may leave at a fixed step, in units of each coordinate's fluctuation scale. Solvers stop
+#: at a hundredth of it.
+NEWTON = 1e-2
+#: Steps of a run from which on it pays to compile a solver for its system alone (EM: 47 ns a step then become 35).
+LONG = 500_000_000
 _KINDS = {"open": 0, "reflect": 1, "periodic": 2}
 
 
@@ -50,7 +53,9 @@ class JuliaEngine:
         self._session = start(embedded=native is not None)
         self._model = Model(job.system, self._session)
         self._algorithm = (
-            Code(f"PyNESS.algorithm({literal(job.solver.julia())})") if native is None else self._session.hold(native)
+            Code(f"PyNESS.algorithm({literal(job.solver.julia())}; patient={literal(not job.solver.adaptive)})")
+            if native is None
+            else self._session.hold(native)
         )
         self._options = self._plan_options()
         self._pace = 4 * self._session.threads
@@ -71,6 +76,10 @@ class JuliaEngine:
             "burn_in_dt": plan.burn_in_dt or first,
             "dtmax": float(dtmax),
             "tolerance": tolerance.tolist(),
+            "rotation": None if self._model.rotation is None else matrix_literal(self._model.rotation),
+            # decided by the plan and not by the clock: compiled differently, rounding may differ
+            "specialised": not job.solver.adaptive
+            and plan.walkers * (plan.burn_in / (plan.burn_in_dt or first) + plan.elapsed / first) > LONG,
         }
 
     def describe(self) -> dict[str, Any]:

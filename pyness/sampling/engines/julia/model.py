@@ -27,13 +27,14 @@ class Model:
 
     Args:
         system: its drift and diffusion are translated; a drift given in Julia (``System(julia=...)``) is used as it is,
-            and so is a ``noise!(du, u, p, t)`` in the same source. In those ``p`` is a named tuple of the numbers in
-            ``system.parameters``.
+            and so is a ``noise!(du, u, p, t)`` in the same source where the diffusion depends on the state. In those
+            ``p`` is a named tuple of the numbers in ``system.parameters``.
         session: where it is compiled.
 
     Attributes:
         name: what Julia knows it by.
         matrix: whether the noise is a matrix.
+        rotation: the axes ``(d, d)`` in which it is diagonal, where it is a constant matrix; else None.
         arguments: parameters of the drift and of the noise, as ``Session.call`` takes them.
 
     Raises:
@@ -43,7 +44,8 @@ class Model:
     def __init__(self, system: System, session: Session) -> None:
         self.system = system
         own = system.julia
-        own_noise = own is not None and re.search(r"\bnoise!\s*\(", own) is not None
+        additive = system.diffusion.additive
+        own_noise = own is not None and not additive and re.search(r"\bnoise!\s*\(", own) is not None
         translation = translate(system, drift=own is None)
         numbers = Code(f"Float64[{', '.join(map(literal, translation.parameters.tolist()))}]")
         given = Code(named_tuple(system.parameters))
@@ -52,20 +54,22 @@ class Model:
             parts.append(translation.source)
         source = "\n".join(parts)
         self.matrix = translation.noise.ndim == 2
+        self.rotation = translation.rotation
         self.arguments = (
             numbers if own is None else given,
             given if own_noise else numbers,
         )
-        self.name = f"{system.name}-{hashlib.sha256(f'{self.matrix}{source}'.encode()).hexdigest()[:16]}"
+        self.name = f"{system.name}-{hashlib.sha256(f'{self.matrix}{additive}{source}'.encode()).hexdigest()[:16]}"
         try:
-            session.call("PyNESS.define", self.name, source, system.dim, self.matrix)
+            session.call("PyNESS.define", self.name, source, system.dim, self.matrix, additive)
             self._check(session)
         except JuliaError as error:
             if own is None:
                 raise
             cause = error.__cause__ or error
+            said = " ".join(str(getattr(cause, "message", cause)).split())
             raise TranslationError(
-                f"the Julia source of system {system.name!r} failed: {str(getattr(cause, 'message', cause))[:200]}",
+                f"the Julia source of system {system.name!r} failed: {said[:300]}",
                 "define drift!(du, u, p, t), with p.NAME for the system's parameters",
             ) from cause
 
@@ -76,12 +80,15 @@ class Model:
         points = session.empty((PROBES, d), torch.float64).copy_(x)
         drift = session.empty((PROBES, d), torch.float64)
         noise = session.empty((PROBES, d, d) if self.matrix else (PROBES, d), torch.float64)
-        expected = system.drift(x).numpy(), _twice_diffusion(system, x, self.matrix)
+        expected = system.drift(x).numpy(), _twice_diffusion(system, x, self.matrix or self.rotation is not None)
         for static in (False, True) if d <= 20 else (False,):
             session.call("PyNESS.check!", drift, noise, self.name, points, *self.arguments, static=static)
             # Julia's matrices arrive transposed
             factor = noise.mT if self.matrix else noise
             square = factor @ factor.mT if self.matrix else factor * factor
+            if self.rotation is not None:
+                axes = torch.from_numpy(self.rotation)
+                square = (axes * square[:, None, :]) @ axes.mT
             remedy = "mend System(julia=...)" if system.julia else "use engine='torch' and report this as a bug"
             refuse_disagreement("the drift", x.numpy(), drift.numpy(), expected[0], AGREEMENT, remedy)
             refuse_disagreement("2 D", x.numpy(), square.numpy(), expected[1], AGREEMENT, remedy)
@@ -97,6 +104,11 @@ def _twice_diffusion(system: System, x: torch.Tensor, matrix: bool) -> np.ndarra
         return D.expand(x.shape).numpy()
     D = D.expand(len(x), system.dim, system.dim)
     return (D if matrix else torch.diagonal(D, dim1=-2, dim2=-1)).numpy()
+
+
+def matrix_literal(array: np.ndarray) -> Code:
+    """A matrix as Julia source."""
+    return Code("[" + "; ".join(" ".join(literal(float(v)) for v in row) for row in array) + "]")
 
 
 def named_tuple(parameters: Mapping[str, Any]) -> str:
@@ -119,5 +131,5 @@ def _written(value: Any) -> str | None:
     if array.ndim == 1:
         return "[" + ", ".join(literal(float(v)) for v in array) + "]"
     if array.ndim == 2:
-        return "[" + "; ".join(" ".join(literal(float(v)) for v in row) for row in array) + "]"
+        return matrix_literal(array)
     return None

@@ -70,13 +70,16 @@ class TestMemory:
         runtime.start().include("x = [rand(1000) for _ in 1:1000]; x = nothing; GC.gc(true)")
         assert torch.equal(states, kept)
 
-    def test_julia_may_keep_an_array_that_python_drops(self):
+    def test_julias_array_survives_pythons_collector(self):
         session = runtime.start()
         states = session.empty((3, 2), torch.float64).fill_(2.0)
+        view = states[1:]
         session.call("(a -> (global kept = a; nothing))", states)
-        del states
+        del states  # the view holds the memory
         gc.collect()
-        assert session.call("(() -> (GC.gc(true); sum(kept)))") == 12.0
+        view.fill_(5.0)
+        assert session.call("(() -> (GC.gc(true); sum(kept)))") == 24.0
+        session.include("kept = nothing")
 
 
 @pytest.mark.julia
@@ -197,12 +200,16 @@ class TestOwnSource:
         assert torch.allclose(a.states, b.states, atol=1e-12)
 
     def test_noise_may_be_given_too(self):
-        noise = "noise!(du, u, p, t) = (du .= sqrt(0.6); nothing)"
-        system = self.system(f"{self.SOURCE}\n{noise}")
-        a, b = (pyness.sample(s, "EM:dt=0.1", engine="julia", walkers=50, **PLAN) for s in (system, self.system(None)))
-        assert torch.allclose(a.states, b.states, atol=1e-12)
-        with pytest.raises(TranslationError, match=r"2 D at x = .* is \[0.6, 0.6\] in Julia and \[0.8, 0.8\] in torch"):
-            pyness.sample(self.system(f"{self.SOURCE}\n{noise}", 0.4), "EM:dt=0.1", engine="julia", **PLAN)
+        def diffusion(scale):
+            return lambda x: scale * (1 + x * x)
+
+        noise = "noise!(du, u, p, t) = (du .= sqrt.(0.6 .* (1 .+ u .^ 2)); nothing)"
+        systems = [self.system(source, diffusion(0.3)) for source in (f"{self.SOURCE}\n{noise}", self.SOURCE, None)]
+        states = [pyness.sample(s, "SOSRI", engine="julia", walkers=50, **PLAN).states for s in systems]
+        assert torch.allclose(states[0], states[2], atol=1e-9)
+        assert torch.allclose(states[1], states[2], atol=1e-9)
+        with pytest.raises(TranslationError, match=r"2 D at x = .* is \[.*\] in Julia and \[.*\] in torch; mend"):
+            pyness.sample(self.system(f"{self.SOURCE}\n{noise}", diffusion(0.4)), "SOSRI", engine="julia", **PLAN)
 
     def test_disagreement_shows_the_point_and_both_values(self):
         wrong = self.SOURCE.replace("-u[2]", "-1.5 * u[2]")

@@ -34,6 +34,8 @@ class Translation:
         drift: ``(d,)`` nodes of ``F``; None where it was not asked for.
         noise: ``(d,)`` nodes of the diagonal or ``(d, d)`` nodes of the matrix ``sqrt(2 D)``.
         additive: whether the noise is independent of the state.
+        rotation: ``(d, d)`` orthogonal ``Q`` where a constant matrix ``2 D = Q diag(noise^2) Q^T`` was made diagonal:
+            ``noise`` is then meant in the coordinates ``Q^T x``.
     """
 
     dim: int
@@ -41,6 +43,7 @@ class Translation:
     drift: np.ndarray | None
     noise: np.ndarray
     additive: bool
+    rotation: np.ndarray | None = None
 
     @cached_property
     def _fields(self) -> dict[str, np.ndarray]:
@@ -100,7 +103,13 @@ def translate(system: System, *, drift: bool = True) -> Translation:
         noise = np.full(system.dim, noise)
     if noise.ndim == 2 and all(graph.is_whole(int(i), 0) for i in noise[~np.eye(system.dim, dtype=bool)]):
         noise = np.diagonal(noise)
-    return Translation(system.dim, graph, force, noise, system.diffusion.additive)
+    rotation = None
+    if noise.ndim == 2 and system.diffusion.additive:
+        squares, axes = torch.linalg.eigh(2 * system.diffusion.value)
+        amplitudes = squares.clamp_min(0).sqrt().tolist()
+        noise = np.array([graph.parameter(a, ("axis", i)) for i, a in enumerate(amplitudes)], dtype=np.int64)
+        rotation = axes.numpy()
+    return Translation(system.dim, graph, force, noise, system.diffusion.additive, rotation)
 
 
 def _trace_twice(function: Callable, points: torch.Tensor, graph: Graph, label: str) -> np.ndarray:

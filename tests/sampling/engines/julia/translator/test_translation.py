@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -32,14 +33,15 @@ def test_registered_systems_agree_with_torch(name):
     translation = translate(system)
     x = points(system)
     refuse_disagreement("drift", x, translation.evaluate_drift(x.numpy()), system.drift(x), 1e-12, "")
-    noise = system.diffusion.noise_factor(x)
-    if noise.ndim < 2 or not system.diffusion.constant:
-        expected = noise.expand(x.shape) if noise.ndim < 2 else noise
-    else:
-        expected = noise.expand(len(x), *noise.shape)
-    found = translation.evaluate_noise(x.numpy())
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-12, atol=1e-14)
     assert translation.additive == system.diffusion.additive
+    found = torch.from_numpy(translation.evaluate_noise(x.numpy()))
+    if translation.noise.ndim == 1:
+        found = torch.diag_embed(found)
+    if translation.rotation is not None:
+        found = torch.from_numpy(translation.rotation) @ found
+    D = 2 * system.diffusion(x)
+    D = D if system.diffusion.kind == "matrix" else torch.diag_embed(D.expand(x.shape))
+    np.testing.assert_allclose(found @ found.mT, D.expand(found.shape), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +92,29 @@ def test_source_text():
     assert "return SVector{2}(" in source
 
 
+def test_constant_matrix_noise_is_made_diagonal():
+    for D in ([[0.5, 0.2], [0.2, 0.4]], [[1.0, 1.0], [1.0, 1.0]]):
+        translation = translate(plain(lambda x: -x, diffusion=D))
+        amplitudes = translation.evaluate_noise(np.zeros((1, 2)))[0]
+        Q = translation.rotation
+        np.testing.assert_allclose(Q @ Q.T, np.eye(2), atol=1e-14)
+        np.testing.assert_allclose((Q * amplitudes**2) @ Q.T, 2 * np.array(D), atol=1e-14)
+    plainly = translate(plain(lambda x: -x, diffusion=[[0.5, 0.0], [0.0, 0.4]]))
+    assert plainly.rotation is None
+    np.testing.assert_allclose(plainly.evaluate_noise(np.zeros((1, 2)))[0] ** 2, [1.0, 0.8], rtol=1e-14)
+
+
 def test_matrix_noise_is_written_column_major():
-    D = [[0.5, 0.2], [0.2, 0.4]]
-    translation = translate(plain(lambda x: -x, diffusion=D))
-    factor = translation.evaluate_noise(np.zeros((1, 2)))[0]
-    np.testing.assert_allclose(factor @ factor.T, 2 * np.array(D), rtol=1e-12)
-    assert "return SMatrix{2, 2}(p[1], p[2], zero(T), p[3])" in translation.source
-    assert "du[1, 2] = zero(T)" in translation.source
+    def diffusion(x):
+        rows = [torch.stack([2 + x[..., 0] ** 2, x[..., 1]], -1), torch.stack([x[..., 1], 3 + 0 * x[..., 0]], -1)]
+        return torch.stack(rows, -2)
+
+    translation = translate(plain(lambda x: -x, diffusion=diffusion))
+    first, lower, last = re.search(
+        r"return SMatrix\{2, 2\}\((\w+), (\w+), zero\(T\), (\w+)\)", translation.source
+    ).groups()
+    for target, value in (("1, 1", first), ("2, 1", lower), ("1, 2", "zero(T)"), ("2, 2", last)):
+        assert f"du[{target}] = {value}\n" in translation.source
 
 
 def test_state_dependent_noise():
