@@ -281,7 +281,7 @@ def test_a_refusal_for_the_noise_lists_what_fits():
         ("SOSRA", CONSTANT_MATRIX, "julia", None),
         ("SOSRI", CONSTANT, "julia", None),
         ("EulerHeun:dt=0.1", CONSTANT, None, None),
-        ("DRI1", DIAGONAL, None, None),
+        ("DRI1", CONSTANT_MATRIX, None, None),
         ("DRI1:adaptive=false", MATRIX, None, 0.1),
         ("ISSEM:adaptive=false,dt=0.1", MATRIX, "julia", None),
         ("julia:GPUEM:dt=0.1", CONSTANT, "julia-gpu", None),
