@@ -4,7 +4,8 @@
 What all walkers of a call share: times, steps, tolerances.
 
 `dt` is the step of a fixed-step method and the first step tried of an adaptive one; `burn_in_dt` a coarser one for the
-burn-in. `tolerance` is the absolute error allowed in a step for each coordinate (of Newton's iteration at a fixed step).
+burn-in. `tolerance` is the absolute error allowed in a step for each coordinate (of Newton's iteration at a fixed step);
+`delta` weighs the drift in the error estimates of the SRK methods.
 """
 struct Plan{V}
     burn_in::Float64
@@ -15,6 +16,7 @@ struct Plan{V}
     burn_in_dt::Float64
     dtmax::Float64
     tolerance::V
+    delta::Float64
     maxiters::Int
 end
 

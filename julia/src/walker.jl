@@ -38,13 +38,22 @@ function _begin(sde, x, algorithm, plan, seed)
     return init(
         problem(sde, x, tend, _noise(algorithm, sde, x, plan.adaptive)), algorithm;
         seed, adaptive = plan.adaptive, dt = step, dtmax = plan.dtmax, tstops = plan.adaptive ? goals : Float64[],
-        abstol = plan.tolerance, reltol = 0.0, maxiters = plan.maxiters,
+        abstol = plan.tolerance, reltol = 0.0, plan.delta, maxiters = plan.maxiters,
         save_everystep = false, save_start = false, save_end = false
     )
 end
 
-# At a fixed step no increment is ever divided. EM is fast enough for that to matter; for others the solver's own choice.
-_noise(algorithm, sde, x, adaptive) = nothing
+# At a fixed step no increment is ever divided. EM is fast enough for that to matter; for others the solver's own choice,
+# but not in place and adaptive: there RSwM3 shares arrays between its stacks and each rejection adds noise (SOSRI, OU,
+# DiffEqNoiseProcess 5.22: a variance 3.8 % too large), which RSwM2 does not.
+_noise(algorithm, ::Equation{false}, x, adaptive) = nothing
+function _noise(algorithm, ::Equation{true}, x, adaptive)
+    adaptive || return nothing
+    second = StochasticDiffEq.alg_needs_extra_process(algorithm) ? zero(x) : nothing
+    return WienerProcess!(
+        0.0, zero(x), second; rng = Xoshiro(0), save_everystep = false, rswm = RSWM(adaptivealg = :RSwM2)
+    )
+end
 _noise(::StochasticDiffEq.EM, ::Equation{false}, x, adaptive) = _wiener(WienerProcess, x)
 _noise(::StochasticDiffEq.EM, ::Equation{true}, x, adaptive) = _wiener(WienerProcess!, x)
 _wiener(process, x) =

@@ -76,6 +76,7 @@ class JuliaEngine:
             "burn_in_dt": plan.burn_in_dt or first,
             "dtmax": float(dtmax),
             "tolerance": tolerance.tolist(),
+            "delta": job.solver["delta"] if "delta" in job.solver.algorithm.options else None,
             "rotation": None if self._model.rotation is None else matrix_literal(self._model.rotation),
             # decided by the plan and not by the clock: compiled differently, rounding may differ
             "specialised": not job.solver.adaptive
