@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import platform
 import shlex
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import pyness
 from pyness.config import RunConfig
 from pyness.errors import InterruptedRun, StoreError
+from pyness.files import write_whole
 
 __all__ = ["execute", "interrupted", "read_report", "strict"]
 
@@ -28,6 +28,7 @@ log = logging.getLogger("pyness")
 
 RUN, SAMPLES, MODEL, CHECKPOINT = "run.toml", "samples.zarr", "model.safetensors", "checkpoint.pt"
 LOG, REPORT = "log.jsonl", "report.json"
+RETRY = "free space or mend permissions, then resume"
 
 
 def execute(
@@ -86,7 +87,7 @@ def execute(
         result["truth"] = truth
     if error:
         result["potential_error"] = error
-    _write(out / REPORT, json.dumps(strict(result), indent=2) + "\n")
+    write_whole({out / REPORT: json.dumps(strict(result), indent=2) + "\n"}, RETRY)
     return read_report(out)
 
 
@@ -135,7 +136,8 @@ def _claim(config: RunConfig, out: Path, resume: bool, overwrite: bool) -> RunCo
     if left:
         _remove_run(out)
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / RUN, f"# pyness {pyness.__version__}: `pyness run` with this file repeats the run\n{config.to_toml()}")
+    heading = f"# pyness {pyness.__version__}: `pyness run` with this file repeats the run\n"
+    write_whole({out / RUN: heading + config.to_toml()}, RETRY)
     return config
 
 
@@ -227,17 +229,6 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     begun = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - begun
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror}", "free space or mend permissions, then resume"
-        ) from error
 
 
 def strict(value: Any) -> Any:

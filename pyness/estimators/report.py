@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyness.errors import StoreError
 from pyness.estimators.estimate import Estimate
 from pyness.estimators.stationarity import Stationarity
+from pyness.files import write_whole
 
 __all__ = ["Report"]
 
@@ -60,10 +60,7 @@ class Report:
         Raises:
             StoreError: the file cannot be written.
         """
-        try:
-            Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}", "give a path that can be written") from error
+        write_whole({path: json.dumps(self.to_dict(), indent=2) + "\n"}, "give a path that can be written")
 
     def __str__(self) -> str:
         rows = [

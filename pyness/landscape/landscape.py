@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from pyness.errors import InputError, PynessError, StoreError
 from pyness.estimators import Report, certify, score_free_epr, stationarity
+from pyness.files import write_whole
 from pyness.landscape.features import Features
 from pyness.sampling import Samples
 from pyness.systems import System, get
@@ -112,25 +112,16 @@ class Landscape:
         Raises:
             StoreError: they cannot be written.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         path = Path(path)
-        tensors = self.network.tensors
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.network.tensors.items()}
         sidecar = {
             "format": FORMAT, "kind": "pyness landscape", "system": self.system.to_dict(), "lowest": self.lowest,
             **self.metadata,
         }  # fmt: skip
-        part, note = path.with_name(path.name + ".part"), path.with_suffix(".json")
-        try:
-            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, str(part))
-            note_part = note.with_name(note.name + ".part")
-            note_part.write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
-            os.replace(part, path)
-            os.replace(note_part, note)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            part.unlink(missing_ok=True)
-            raise StoreError(f"cannot write {path}: {error}", "give a path that can be written") from error
+        note = json.dumps(sidecar, indent=2) + "\n"
+        write_whole({path: save(tensors), path.with_suffix(".json"): note}, "give a path that can be written")
 
     @classmethod
     def load(cls, path: str | Path, system: System | None = None) -> Landscape:

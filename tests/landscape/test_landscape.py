@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -189,3 +191,19 @@ def test_incomplete_sidecar(saved, key):
     note.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(StoreError, match="damaged or no landscape"):
         Landscape.load(saved)
+
+
+def test_a_full_disk_leaves_the_model_that_is_there(setting, saved, monkeypatch):
+    before = {file.name: file.read_bytes() for file in saved.parent.iterdir()}
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.name.startswith("model.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    system, samples, _ = setting
+    with pytest.raises(StoreError, match="No space left"):
+        _landscape(system, samples, scale=0.5).save(saved)
+    assert {file.name: file.read_bytes() for file in saved.parent.iterdir()} == before

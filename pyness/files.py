@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyness.errors import StoreError
+
+__all__ = ["write_whole"]
+
+
+def write_whole(contents: Mapping[str | Path, str | bytes], remedy: str = "free space or give another path") -> None:
+    """Write the files, or leave everything as it was: each is written beside its place first and moved there last.
+
+    Args:
+        contents: text (UTF-8) or bytes, by path.
+        remedy: the end of the message where that fails.
+
+    Raises:
+        StoreError: no space, no permission, no such directory.
+    """
+    parts = {Path(path): Path(path).with_name(Path(path).name + ".part") for path in contents}
+    try:
+        for part, content in zip(parts.values(), contents.values(), strict=True):
+            part.write_bytes(content if isinstance(content, bytes) else content.encode())
+        for path, part in parts.items():
+            os.replace(part, path)
+    except OSError as error:
+        raise StoreError(f"cannot write {' and '.join(map(str, parts))}: {error.strerror or error}", remedy) from error
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
