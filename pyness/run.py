@@ -13,7 +13,7 @@ import platform
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ __all__ = ["execute", "interrupted", "read_report", "strict"]
 log = logging.getLogger("pyness")
 
 RUN, SAMPLES, MODEL, CHECKPOINT = "run.toml", "samples.zarr", "model.safetensors", "checkpoint.pt"
-LOG, REPORT = "log.jsonl", "report.json"
+LOG, REPORT, SECONDS = "log.jsonl", "report.json", "seconds.json"
 RETRY = "free space or mend permissions, then resume"
 
 
@@ -54,23 +54,23 @@ def execute(
     if (out / REPORT).exists():
         log.info("%s is finished; this is its report", out)
         return read_report(out)
-    system, seconds = config.build(), {}
+    system, seconds = config.build(), _Clock(out / SECONDS)
     samples = pyness.sample(
         system, config.solver, config.engine, seed=config.seed, store=out / SAMPLES, resume=True, progress=progress,
         **config.sampling,
     )  # fmt: skip
-    seconds["sampling"] = samples.stats["seconds"]
-    with _timed(seconds, "training"):
+    seconds.spent["sampling"] = samples.stats["seconds"]
+    with seconds.of("training"):
         landscape = pyness.fit_landscape(
             system, samples, seed=config.seed, checkpoint=out / CHECKPOINT, log=out / LOG, resume=True,
             progress=progress, **config.training,
         )  # fmt: skip
         landscape.save(out / MODEL)
     log.info("trained; now the certificate, the bounds and the comparison with what is known")
-    with _timed(seconds, "report"):
+    with seconds.of("report"):
         report = landscape.report(samples)
         truth, error, reference = _against_truth(system, landscape, samples)
-    with _timed(seconds, "figures"):
+    with seconds.of("figures"):
         _draw(out, landscape, samples, report, reference)
     result = {
         **report.to_dict(),
@@ -80,7 +80,7 @@ def execute(
         "solver": config.solver,
         "seed": config.seed,
         "sampling": dict(samples.stats),
-        "seconds": seconds,
+        "seconds": seconds.spent,
         "versions": {**samples.metadata["versions"], "platform": platform.platform()},
     }
     if truth:
@@ -88,6 +88,7 @@ def execute(
     if error:
         result["potential_error"] = error
     write_whole({out / REPORT: json.dumps(strict(result), indent=2) + "\n"}, RETRY)
+    seconds.forget()
     return read_report(out)
 
 
@@ -165,6 +166,7 @@ def _remove_run(out: Path) -> None:
         *out.glob(f"{Path(MODEL).stem}.*"),
         out / CHECKPOINT,
         out / LOG,
+        out / SECONDS,
         out / RUN,
     ]
     for path in mine:
@@ -224,11 +226,28 @@ def _draw(out: Path, landscape: Any, samples: Any, report: Any, reference: Any) 
         axes.figure.savefig(out / "steps.png")
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    begun = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - begun
+class _Clock:
+    """Seconds per stage, over all the processes that worked on a run; a note keeps them until there is a report."""
+
+    def __init__(self, note: Path) -> None:
+        self._note = note
+        self.spent: dict[str, float] = {}
+        with suppress(OSError, ValueError, TypeError):
+            self.spent = {str(stage): float(time) for stage, time in dict(json.loads(note.read_text())).items()}
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[stage] = self.spent.get(stage, 0.0) + time.perf_counter() - begun
+            # a full disk is for the stage itself to report
+            with suppress(StoreError):
+                write_whole({self._note: json.dumps(self.spent)})
+
+    def forget(self) -> None:
+        self._note.unlink(missing_ok=True)
 
 
 def strict(value: Any) -> Any:

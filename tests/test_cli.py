@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import signal
 import subprocess
@@ -270,6 +271,20 @@ def test_ctrl_c_in_training_leaves_a_directory_that_goes_on(pyness_, refused, la
     assert code == 0, err
     assert (out / "samples.zarr" / "zarr.json").stat().st_mtime_ns == sampled
     assert json.loads((out / "report.json").read_text())["seed"] == 7
+
+
+def test_seconds_count_every_process_of_a_run(pyness_, refused, landscape, tmp_path, monkeypatch):
+    """A clock that moves by one second whenever it is read: training is interrupted once and then done."""
+    ticks = itertools.count()
+    out = tmp_path / "dw"
+    monkeypatch.setattr("pyness.run.time.perf_counter", lambda: float(next(ticks)))
+    landscape.fate = KeyboardInterrupt()
+    refused(*RUN, "--out", out, code=130)
+    code, _, err = pyness_(*RUN, "--out", out, "--resume")
+    assert code == 0, err
+    seconds = json.loads((out / "report.json").read_text())["seconds"]
+    assert (seconds["training"], seconds["report"]) == (2.0, 1.0)
+    assert not (out / "seconds.json").exists()
 
 
 def test_ctrl_c_in_sampling_leaves_a_directory_that_goes_on(refused, pyness_, landscape, tmp_path, monkeypatch):
