@@ -155,7 +155,9 @@ class _Run:
         plan = self.plan
         return {
             "system": self.system.to_dict(),
+            "equations": _equations(self.system),
             "solver": str(self.solver),
+            "algorithm": self.solver.name,
             "options": dict(self.solver.options),
             "engine": {"name": engine.name, **engine.describe()},
             "plan": plan.to_dict(),
@@ -181,7 +183,7 @@ class _Run:
 
     def _refuse_other_run(self, store: Store, attributes: Mapping[str, Any]) -> None:
         there = store.attributes
-        for key in ("system", "options", "engine", "plan", "start", "versions"):
+        for key in ("system", "equations", "algorithm", "options", "engine", "plan", "start", "versions"):
             mine, theirs = _plain(attributes[key]), there.get(key)
             if mine != theirs:
                 what = key
@@ -330,6 +332,12 @@ def _given_start(system: System, plan: Plan, start: Any) -> torch.Tensor | None:
             f"start has shape {tuple(states.shape)}", f"give ({plan.walkers}, {system.dim}), 'uniform' or samples"
         )
     return states.cpu()
+
+
+def _equations(system: System) -> str:
+    """What tells systems apart that have one name and the same parameters: drift and noise at a few points."""
+    x = system.domain.uniform(16, torch.Generator().manual_seed(0), dtype=torch.float64)
+    return _digest(torch.cat([system.drift(x), system.diffusion.apply(x, x)]).cpu())
 
 
 def _digest(states: torch.Tensor) -> str:

@@ -232,8 +232,30 @@ def test_another_run_is_not_resumed(tmp_path):
     sample(_system(), "EM:dt=1e-3", "torch", store=path, **SHORT)
     with pytest.raises(StoreError, match="exists"):
         sample(_system(), "EM:dt=1e-3", "torch", store=path, **SHORT)
-    for other in ({"seed": 1}, {"solver": "EM:dt=2e-3"}, {"spacing": 0.2}):
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    others = [
+        {"seed": 1}, {"solver": "EM:dt=2e-3"}, {"solver": "EulerHeun:dt=1e-3"}, {"spacing": 0.2}, {"walkers": 200},
+        {"dtype": "float64"}, {"start": torch.ones(300, 2)},
+    ]  # fmt: skip
+    for other in others:
         with pytest.raises(StoreError, match="another run"):
             sample(_system(), **{"solver": "EM:dt=1e-3", "engine": "torch", **SHORT, **other}, store=path, resume=True)
+    for system in (systems.get("limit-cycle", a=0.2), systems.get("double-well")):
+        with pytest.raises(StoreError, match="another run: it differs in system"):
+            sample(system, "EM:dt=1e-3", "torch", store=path, resume=True, **SHORT)
+    assert before == {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     replaced = sample(_system(), "EM:dt=1e-3", "torch", seed=1, store=path, overwrite=True, **SHORT)
     assert torch.equal(Samples.load(path).states, replaced.states)
+
+
+def test_a_drift_that_was_edited_is_another_run(tmp_path):
+    """A system of one's own has a name and perhaps no parameters: its equations are compared at a few points."""
+    plan = {"walkers": 10, "burn_in": 0.0, "snapshots": 1, "spacing": 0.1, "store": tmp_path / "s.zarr"}
+    box = Box([-1.0], [1.0])
+    first = sample(System("mine", 1, lambda x: -x, lambda x: 0.1 + 0 * x, box), "EM:dt=0.01", "torch", **plan)
+    for drift, diffusion in ((lambda x: -2 * x, 0.1), (lambda x: -x, 0.2)):
+        edited = System("mine", 1, drift, lambda x, D=diffusion: D + 0 * x, box)
+        with pytest.raises(StoreError, match="another run: it differs in equations"):
+            sample(edited, "EM:dt=0.01", "torch", resume=True, **plan)
+    same = System("mine", 1, lambda x: 0 - x, lambda x: 0.1 + 0 * x, box)
+    assert torch.equal(sample(same, "EM:dt=0.01", "torch", resume=True, **plan).states, first.states)
