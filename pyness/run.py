@@ -41,7 +41,7 @@ def execute(
         out: an absent or empty directory, unless ``resume`` or ``overwrite``.
         resume: go on with the run in ``out``, whether empty, interrupted or finished; it must be the same run.
         overwrite: remove the run in ``out`` (and nothing else) first.
-        progress: show progress bars on standard error.
+        progress: show progress bars on standard error, where that is a terminal.
 
     Raises:
         InputError, SolverError: settings that make no sense; nothing is written then.

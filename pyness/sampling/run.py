@@ -61,7 +61,7 @@ def sample(
     store: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Samples:
     """Draw samples of the steady state: independent walkers, burnt in, then photographed at equal intervals.
 
@@ -83,7 +83,7 @@ def sample(
         store: path of a zarr store that is appended while the run goes on.
         resume: continue the run in ``store`` where it stands (an absent one is begun, a finished one returned).
         overwrite: replace what is in ``store``.
-        progress: show a progress bar on standard error.
+        progress: show a progress bar on standard error, where that is a terminal.
 
     Raises:
         InputError, SolverError, UnknownNameError: a value or a combination that makes no sense.
@@ -242,7 +242,8 @@ class _Run:
         spent, clock = attributes["progress"]["seconds"], time.perf_counter()
         bar = tqdm(
             # a hair more than all, since fractions of blocks add up to 1 within rounding only
-            total=self.total * (1 + 1e-6), initial=begin, desc=f"sampling {self.system.name}", disable=not progress,
+            total=self.total * (1 + 1e-6), initial=begin, desc=f"sampling {self.system.name}",
+            disable=None if progress else True,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
         )  # fmt: skip
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sys
 
 import pytest
 import torch
@@ -128,13 +130,26 @@ def test_what_is_not_given_comes_from_the_system():
         sample(system, "EM", "torch", walkers=64)
 
 
-def test_float64_and_the_progress_bar(capsys):
-    samples = sample(_system(), "EM:dt=1e-3", "torch", dtype="float64", progress=True, **SHORT)
+def test_float64():
+    samples = sample(_system(), "EM:dt=1e-3", "torch", dtype="float64", **SHORT)
     assert samples.states.dtype == torch.float64
     assert samples.walls.position.dtype == torch.float64
-    assert "sampling limit-cycle" in capsys.readouterr().err
-    sample(_system(), "EM:dt=1e-3", "torch", **SHORT)
-    assert capsys.readouterr().err == ""
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "given", "shown"),
+    [(_Terminal, {}, True), (_Terminal, {"progress": False}, False), (io.StringIO, {}, False)],
+    ids=["terminal", "not wanted", "file"],
+)
+def test_the_progress_bar_is_for_terminals(monkeypatch, stream, given, shown):
+    monkeypatch.setattr(sys, "stderr", stream())
+    sample(_system(), "EM:dt=1e-3", "torch", **given, **SHORT)
+    assert ("sampling limit-cycle: 100%" in sys.stderr.getvalue()) is shown
 
 
 def _explosive(reach: float) -> System:
