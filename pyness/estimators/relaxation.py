@@ -65,7 +65,7 @@ def relaxation(samples: Samples, observables: Observables) -> Relaxation:
     """The slowest mode of samples with at least two snapshots."""
     states = samples.states
     n, s = states.shape[:2]
-    values = observables.values(states.reshape(-1, samples.dim).double()).reshape(n, s, -1)
+    values = _functions(observables, states.reshape(-1, samples.dim)).reshape(n, s, -1)
     values = values - values.mean((0, 1))
     before, after = values[:, :-1].reshape(-1, values.shape[-1]), values[:, 1:].reshape(-1, values.shape[-1])
     instant = (before.mT @ before + after.mT @ after) / (2 * before.shape[0])
@@ -91,3 +91,8 @@ def relaxation(samples: Samples, observables: Observables) -> Relaxation:
         population=Estimate.over_walkers(side),
         crossings=crossings,
     )
+
+
+def _functions(observables: Observables, x: torch.Tensor) -> torch.Tensor:
+    x = x.double()
+    return torch.cat([observables.values(x), observables.linear(x)], dim=1)

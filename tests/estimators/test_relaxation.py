@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import replace
 
-import numpy
 import pytest
 import torch
 
@@ -25,25 +24,14 @@ def _autoregressive(rho: float, walkers: int, snapshots: int, spacing: float, se
     return replace(samples, times=40.0 + spacing * torch.arange(snapshots, dtype=torch.float64))
 
 
-def _correlation_of_odd(rho: float) -> float:
-    """Of ``z / sqrt(1 + z^2)`` over one interval, by quadrature: what the best of the test functions can reach."""
-    z, w = numpy.polynomial.hermite_e.hermegauss(120)
-    w = w / w.sum()
-    g = z / numpy.sqrt(1 + z * z)
-    y = rho * z[:, None] + math.sqrt(1 - rho * rho) * z[None, :]
-    lagged = (w[:, None] * w[None, :] * g[:, None] * y / numpy.sqrt(1 + y * y)).sum()
-    return lagged / (w * g * g).sum()
-
-
 @pytest.mark.parametrize("rho", [0.5, 0.8, 0.95])
 def test_time_of_a_known_process(rho):
-    spacing, snapshots = 0.3, 11
-    found = pyness.stationarity(SYSTEM, _autoregressive(rho, 20_000, snapshots, spacing, seed=3)).relaxation
+    spacing, snapshots, walkers = 0.3, 11, 20_000
+    found = pyness.stationarity(SYSTEM, _autoregressive(rho, walkers, snapshots, spacing, seed=3)).relaxation
     exact = -spacing / math.log(rho)
-    # 2e5 pairs: the correlation is known to about 0.2 %, which the logarithm amplifies
-    assert found.time == pytest.approx(-spacing / math.log(_correlation_of_odd(rho)), rel=0.03)
-    # variational, so from below: z / sqrt(1 + z^2) is not the eigenfunction z, which costs up to 16 %
-    assert 0.83 * exact < found.time < 1.02 * exact
+    # the lagged correlation of N pairs has variance (1 - rho^2) / N; time = -spacing / log(rho)
+    error = math.sqrt((1 - rho**2) / (walkers * (snapshots - 1))) * spacing / (rho * math.log(rho) ** 2)
+    assert abs(found.time - exact) < 4 * error
     assert found.covered == pytest.approx((40.0 + spacing * (snapshots - 1)) / found.time)
     assert abs(found.population.value - 0.5) < 4 * found.population.stderr + 0.01
     assert abs(found.halves.z) < 4
