@@ -35,6 +35,8 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
     verdict = "passed" if found["passed"] else "NOT passed"
     what = f"largest |z| of E[L g], {found['worst']}; chance explains {found['threshold']:.2f}"
     rows.append(["stationarity", f"{verdict}, {found['max_z']:.2f}", what])
+    if found.get("relaxation"):
+        rows.append(["  slow exchange", *_exchange(found["relaxation"])])
     steps = sampling.get("steps_accepted")
     if steps is not None:
         rejected, hits, failed = sampling["steps_rejected"], sampling["wall_hits"], sampling["failed_walkers"]
@@ -46,6 +48,14 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
     show_table([report["system"], report["solver"], f"engine {report['engine']}, seed {report['seed']}, {out}"], rows)
     for warning in report["warnings"]:
         print(f"warning: {warning}")
+
+
+def _exchange(found: Mapping[str, Any]) -> tuple[str, str]:
+    if found["time"] is None:
+        return "none seen", "no walker changed sides"
+    between = {"halves": found["halves"], "starts": found.get("starts")}
+    what = [f"between {name} {_with_error(shift)}" for name, shift in between.items() if shift is not None]
+    return f"{found['covered']:.3g}", "relaxation times covered; populations " + ", ".join(what)
 
 
 def _with_error(estimate: Mapping[str, float | None]) -> str:

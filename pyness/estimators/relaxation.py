@@ -20,6 +20,8 @@ __all__ = ["Relaxation", "relaxation"]
 
 ENOUGH_TIMES = 3.0
 FOUR_SIGMA = 4.0
+# walkers that must have begun on either side to compare the two
+FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Relaxation:
         halves: population of the upper side of the slowest mode in the second half of the snapshots minus the first.
         population: fraction of samples on the upper side of the slowest mode.
         crossings: fraction of walkers found on both sides.
+        starts: that population among walkers that began on the upper side minus that among those from the lower one,
+            with its error if there were no difference; None where the start is not known or lies on one side.
     """
 
     time: float
@@ -39,6 +43,7 @@ class Relaxation:
     halves: Estimate
     population: Estimate
     crossings: float
+    starts: Estimate | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -54,11 +59,22 @@ class Relaxation:
                 f"basin populations drift: {self.halves.value:+.3g} between the halves of the run "
                 f"({abs(self.halves.z):.1f} standard errors); burn in longer"
             )
+        if self.starts is not None and abs(self.starts.z) > FOUR_SIGMA:
+            found.append(
+                f"basin populations remember the start: {self.starts.value:+.3g} between walkers that began on either "
+                f"side of the slowest mode ({abs(self.starts.z):.1f} standard errors); burn in longer, unless the "
+                "start was a steady state"
+            )
         return found
 
     def to_dict(self) -> dict:
         finite = self.time if math.isfinite(self.time) else None
         return asdict(self) | {"time": finite}
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.time):
+            return "the run covers none of the slowest exchange: no walker changed sides"
+        return f"the run covers {self.covered:.3g} relaxation times ({self.time:.3g}) of the slowest mode seen"
 
 
 def relaxation(samples: Samples, observables: Observables) -> Relaxation:
@@ -66,7 +82,8 @@ def relaxation(samples: Samples, observables: Observables) -> Relaxation:
     states = samples.states
     n, s = states.shape[:2]
     values = _functions(observables, states.reshape(-1, samples.dim)).reshape(n, s, -1)
-    values = values - values.mean((0, 1))
+    mean = values.mean((0, 1))
+    values = values - mean
     before, after = values[:, :-1].reshape(-1, values.shape[-1]), values[:, 1:].reshape(-1, values.shape[-1])
     instant = (before.mT @ before + after.mT @ after) / (2 * before.shape[0])
     lagged = before.mT @ after / before.shape[0]
@@ -76,9 +93,13 @@ def relaxation(samples: Samples, observables: Observables) -> Relaxation:
     white = basis[:, keep] / size[keep].sqrt()
     correlation, modes = torch.linalg.eigh(white.mT @ lagged @ white)
     slowest = correlation[-1].item()
-    mode = values @ (white @ modes[:, -1])
+    direction = white @ modes[:, -1]
+    mode = values @ direction
     low, high = torch.quantile(mode[:, :: max(1, s // 4)].reshape(-1)[:1_000_000], torch.tensor([0.05, 0.95]).double())
     side = (mode > 0.5 * (low + high)).double()
+    began = None
+    if samples.start is not None:
+        began = (_functions(observables, samples.start) - mean) @ direction > 0.5 * (low + high)
     spacing = (samples.times[1] - samples.times[0]).item()
     crossings = ((side.amax(1) > side.amin(1)).double()).mean().item()
     frozen = crossings == 0 or slowest >= 1
@@ -90,7 +111,18 @@ def relaxation(samples: Samples, observables: Observables) -> Relaxation:
         halves=Estimate.over_walkers(side[:, -half:].mean(1) - side[:, :half].mean(1)),
         population=Estimate.over_walkers(side),
         crossings=crossings,
+        starts=None if began is None else _between(side.mean(1), began),
     )
+
+
+def _between(population: torch.Tensor, began: torch.Tensor) -> Estimate | None:
+    """Mean of ``population: (walkers,)`` where ``began`` minus where not, error as if both were of one law."""
+    upper, total = int(began.sum()), began.numel()
+    if min(upper, total - upper) < FEWEST:
+        return None
+    difference = population[began].mean() - population[~began].mean()
+    error = population.std() * math.sqrt(1 / upper + 1 / (total - upper))
+    return Estimate(difference.item(), error.item())
 
 
 def _functions(observables: Observables, x: torch.Tensor) -> torch.Tensor:

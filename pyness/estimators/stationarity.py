@@ -79,8 +79,10 @@ class Stationarity:
 
     def __str__(self) -> str:
         verdict = "stationary" if self.passed else "NOT stationary"
+        slow = "" if self.relaxation is None else f"; {self.relaxation}"
         return (
             f"{verdict}: largest |z| {self.max_z:.2f} of {len(self.names)} ({self.worst}), chance {self.threshold:.2f}"
+            f"{slow}"
         )
 
 
@@ -89,7 +91,8 @@ def stationarity(system: System, samples: Samples) -> Stationarity:
 
     Detects too short a burn-in, a time-step bias, a wrong ``D``. It cannot see the weights of basins that exchange on
     times beyond the run, since each basin alone is nearly stationary: the slowest mode between snapshots is looked at
-    for that, in ``.relaxation``.
+    for that, in ``.relaxation``: its time, how often the run covers it, and its populations between the halves of the
+    run and between starts on either side.
 
     Raises:
         InputError: samples of another dimension.

@@ -205,14 +205,14 @@ class _Run:
         parts = [Walls.none(self.system.dim, plan.elapsed, plan.torch_dtype, plan.device)]
         done = min(plan.walkers, attributes["progress"]["blocks"] * self.rows)
         if store is not None and done:
-            there, walls = store.read_blocks(done)
+            there, walls, _ = store.read_blocks(done)
             states[:done] = there
             parts.append(walls.to(plan.device))
         return states, parts
 
     def _blocks(self, states: torch.Tensor, begin: int) -> Iterator[Block]:
-        for index in range(begin, self.total):
-            first = index * self.rows
+        for first in range(begin * self.rows, states.shape[0], self.rows):
+            index = first // self.rows
             out = states[first : first + self.rows]
             draws, noise = np.random.SeedSequence(self.plan.seed, spawn_key=(index,)).generate_state(2, np.uint64)
             yield Block(index, first, int(noise >> 1), self._start_of(first, out.shape[0], int(draws >> 1)), out)
@@ -250,7 +250,8 @@ class _Run:
             with bar:
                 for i in range(0, len(blocks), at_a_time):
                     for result in engine.run(blocks[i : i + at_a_time], bar.update, stop):
-                        self._enter(result, store, attributes, states, parts, spent + time.perf_counter() - clock)
+                        block = blocks[result.index - begin]
+                        self._enter(block, result, store, attributes, parts, spent + time.perf_counter() - clock)
                     if len(attributes["progress"]["failures"]) > self.plan.max_failed * self.plan.walkers:
                         return
         except InterruptedRun:
@@ -265,18 +266,18 @@ class _Run:
 
     def _enter(
         self,
+        block: Block,
         result: BlockResult,
         store: Store | None,
         attributes: dict[str, Any],
-        states: torch.Tensor,
         parts: list[Walls],
         seconds: float,
     ) -> None:
-        first = result.index * self.rows
+        first = block.first
         walls = result.walls.shifted(first)
         failures = [{**failure.to_dict(), "walker": failure.walker + first} for failure in result.failures]
-        for failure in failures:
-            states[failure["walker"]] = torch.nan
+        for failure in result.failures:
+            block.out[failure.walker] = torch.nan
         old = attributes["progress"]
         counts = Stats.total([*([Stats(**old["counts"])] if old["counts"] else []), result.stats])
         attributes["progress"] = {
@@ -288,12 +289,13 @@ class _Run:
         }
         parts.append(walls)
         if store is not None:
-            store.append(first, states[first : first + self.rows], walls, attributes["progress"])
+            store.append(first, block.start, block.out, walls, attributes["progress"])
 
     def _finish(self, states: torch.Tensor, parts: list[Walls], attributes: dict[str, Any]) -> Samples:
         progress = attributes["progress"]
         done = min(self.plan.walkers, progress["blocks"] * self.rows)
-        samples = assemble(states[:done], Walls.join(parts), attributes, self.system)
+        start = torch.cat([block.start for block in self._blocks(states[:done], 0)])
+        samples = assemble(states[:done], Walls.join(parts), start, attributes, self.system)
         failed = len(progress["failures"])
         if failed > self.plan.max_failed * self.plan.walkers:
             first = min(progress["failures"], key=lambda failure: failure["time"])

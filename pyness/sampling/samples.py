@@ -35,6 +35,7 @@ class Samples:
         system: what was sampled; None where a file names a system that is not registered here.
         failures: for each walker that blew up its number, time, last finite state and the reason.
         metadata: system, solver, engine, plan and versions, as the store holds them.
+        start: ``(walkers, d)``, where each walker began; None for data made elsewhere.
     """
 
     states: torch.Tensor
@@ -44,6 +45,7 @@ class Samples:
     system: System | None
     failures: Sequence[Mapping[str, Any]] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    start: torch.Tensor | None = None
 
     @classmethod
     def from_states(cls, system: System, states: Any) -> Samples:
@@ -89,7 +91,8 @@ class Samples:
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Samples:
         """The same samples elsewhere or in another precision."""
         walls = None if self.walls is None else self.walls.to(device, dtype)
-        return replace(self, states=self.states.to(device=device, dtype=dtype), walls=walls)
+        start = None if self.start is None else self.start.to(device=device, dtype=dtype)
+        return replace(self, states=self.states.to(device=device, dtype=dtype), walls=walls, start=start)
 
     def select(self, walkers: Any) -> Samples:
         """Some walkers, renumbered in the given order, with their fold records.
@@ -113,7 +116,8 @@ class Samples:
         if torch.unique(chosen).numel() != chosen.numel():
             raise InputError("some walker is chosen twice", "give distinct walker numbers")
         walls = None if self.walls is None else self.walls.select(chosen, self.walkers)
-        return replace(self, states=self.states[chosen].contiguous(), walls=walls)
+        start = None if self.start is None else self.start[chosen]
+        return replace(self, states=self.states[chosen].contiguous(), walls=walls, start=start)
 
     def split(self, fraction: float = 0.5, seed: int = 0) -> tuple[Samples, Samples]:
         """Two independent parts by walker, the first with ``fraction`` of them (at least one in each).
@@ -168,12 +172,19 @@ class Samples:
         )
 
 
-def assemble(states: torch.Tensor, walls: Walls, attributes: Mapping[str, Any], system: System | None) -> Samples:
+def assemble(
+    states: torch.Tensor,
+    walls: Walls,
+    start: torch.Tensor | None,
+    attributes: Mapping[str, Any],
+    system: System | None,
+) -> Samples:
     """The samples that a run or a store holds, failed walkers left out.
 
     Args:
         states: ``(walkers, snapshots, d)`` of the blocks that are done.
         walls: their folds; those of failed walkers are not among them.
+        start: ``(walkers, d)``, where they began, if known.
         attributes: the attributes of the store (or what would stand there), see ``pyness.sampling.store``.
         system: the system, if known.
     """
@@ -184,6 +195,7 @@ def assemble(states: torch.Tensor, walls: Walls, attributes: Mapping[str, Any], 
         alive[[failure["walker"] for failure in progress["failures"]]] = False
         kept = torch.nonzero(alive).flatten()
         states, walls = states[kept].contiguous(), walls.select(kept, total)
+        start = None if start is None else start[kept]
     stats = attributes.get("stats")
     if stats is None:
         counts = Stats(**progress["counts"]).to_dict()
@@ -193,4 +205,4 @@ def assemble(states: torch.Tensor, walls: Walls, attributes: Mapping[str, Any], 
     metadata["complete"] = progress["blocks"] == attributes["block"]["total"]
     times = torch.tensor(attributes["times"], dtype=torch.float64)
     recorded = None if attributes["elapsed"] is None else walls
-    return Samples(states, times, recorded, stats, system, failures, metadata)
+    return Samples(states, times, recorded, stats, system, failures, metadata, start)

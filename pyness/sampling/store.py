@@ -1,8 +1,9 @@
 """Samples on disk: a zarr v3 group that grows block by block and says at every moment how far it is complete.
 
-``states`` is ``(walkers, snapshots, d)``, one chunk per block of walkers; the fold records are four arrays under
-``walls``. The group's attributes hold the metadata and ``progress``: blocks done, fold records they have, counts,
-failures. ``progress`` is written after the data it speaks of, so that a store cut off anywhere is still consistent.
+``states`` is ``(walkers, snapshots, d)`` and ``start``, where the walkers began, ``(walkers, d)``, one chunk per block
+of walkers (data made elsewhere have no start); the fold records are four arrays under ``walls``. The group's attributes
+hold the metadata and ``progress``: blocks done, fold records they have, counts, failures. ``progress`` is written after
+the data it speaks of, so that a store cut off anywhere is still consistent.
 """
 
 from __future__ import annotations
@@ -63,8 +64,16 @@ class Store:
         self._group = group
 
     @classmethod
-    def create(cls, path: str | Path, metadata: Mapping[str, Any], shape: tuple[int, int, int], block: int) -> Store:
-        """A new store, complete as a file from the moment it has its name.
+    def create(
+        cls,
+        path: str | Path,
+        metadata: Mapping[str, Any],
+        shape: tuple[int, int, int],
+        block: int,
+        *,
+        started: bool = True,
+    ) -> Store:
+        """A new store, complete as a file from the moment it has its name; ``started`` if the start will be known.
 
         Raises:
             StoreError: the path exists or cannot be written.
@@ -77,7 +86,7 @@ class Store:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 group = zarr.create_group(draft, zarr_format=3)
-                _make_arrays(group, shape, metadata["plan"]["dtype"], block)
+                _make_arrays(group, shape, metadata["plan"]["dtype"], block, started)
                 progress = {"blocks": 0, "folds": 0, "counts": None, "failures": [], "seconds": 0.0}
                 group.attrs.update({"format": FORMAT, "version": VERSION, **metadata, "progress": progress})
                 os.rename(draft, path)
@@ -115,13 +124,22 @@ class Store:
     def attributes(self) -> dict[str, Any]:
         return _attributes(self.path)
 
-    def append(self, first: int, states: torch.Tensor, walls: Walls, progress: Mapping[str, Any]) -> None:
-        """Write the states of the walkers from ``first`` on and their folds, then the progress that includes them.
+    def append(
+        self,
+        first: int,
+        start: torch.Tensor | None,
+        states: torch.Tensor,
+        walls: Walls,
+        progress: Mapping[str, Any],
+    ) -> None:
+        """Write start and states of the walkers from ``first`` on and their folds, then the progress with them.
 
         Raises:
             StoreError: the disk is full or gone.
         """
         with _guarded(self.path, "write to"):
+            if start is not None:
+                self._group["start"][first : first + start.shape[0]] = start.cpu().numpy()
             self._group["states"][first : first + states.shape[0]] = states.cpu().numpy()
             begin, end = progress["folds"] - len(walls), progress["folds"]
             for name in _WALL_ARRAYS:
@@ -131,8 +149,8 @@ class Store:
                     array[begin:end] = getattr(walls, name).cpu().numpy()
             self._group.attrs["progress"] = dict(progress)
 
-    def read_blocks(self, walkers: int) -> tuple[torch.Tensor, Walls]:
-        """States ``(walkers, snapshots, d)`` of the first ``walkers`` and all their folds.
+    def read_blocks(self, walkers: int) -> tuple[torch.Tensor, Walls, torch.Tensor | None]:
+        """States ``(walkers, snapshots, d)`` of the first ``walkers``, all their folds, and where they began.
 
         Raises:
             StoreError: truncated or damaged.
@@ -142,11 +160,16 @@ class Store:
             return _read(self._group, attributes, walkers)
 
 
-def _make_arrays(group: zarr.Group, shape: tuple[int, int, int], dtype: str, block: int) -> None:
+def _make_arrays(group: zarr.Group, shape: tuple[int, int, int], dtype: str, block: int, started: bool) -> None:
     codecs = [Crc32cCodec()]
     group.create_array(
         "states", shape=shape, chunks=(block, *shape[1:]), dtype=dtype, fill_value=np.nan, compressors=codecs
     )
+    if started:
+        whole = (shape[0], shape[2])
+        group.create_array(
+            "start", shape=whole, chunks=(block, shape[2]), dtype=dtype, fill_value=np.nan, compressors=codecs
+        )
     walls = group.create_group("walls")
     for name, kind in _WALL_ARRAYS.items():
         tail = (shape[2],) if name == "position" else ()
@@ -182,7 +205,9 @@ def _attributes(path: Path) -> dict[str, Any]:
     return attributes
 
 
-def _read(group: zarr.Group, attributes: Mapping[str, Any], walkers: int) -> tuple[torch.Tensor, Walls]:
+def _read(
+    group: zarr.Group, attributes: Mapping[str, Any], walkers: int
+) -> tuple[torch.Tensor, Walls, torch.Tensor | None]:
     plan, progress = attributes["plan"], attributes["progress"]
     shape = (plan["walkers"], plan["snapshots"], attributes["system"]["dim"])
     if group["states"].shape != shape or str(group["states"].dtype) not in DTYPES:
@@ -193,6 +218,11 @@ def _read(group: zarr.Group, attributes: Mapping[str, Any], walkers: int) -> tup
     broken[failed] = False
     if bool(broken.any()):
         raise ValueError(f"the states of {int(broken.sum())} walkers are missing: it is truncated")
+    start = None
+    if "start" in group:
+        start = torch.from_numpy(np.ascontiguousarray(group["start"][:walkers]))
+        if start.shape != (walkers, shape[2]) or not bool(torch.isfinite(start).all()):
+            raise ValueError("where the walkers began is missing: it is truncated")
     columns = {}
     for name in _WALL_ARRAYS:
         array = group[f"walls/{name}"]
@@ -203,7 +233,7 @@ def _read(group: zarr.Group, attributes: Mapping[str, Any], walkers: int) -> tup
     outside = (walls.walker < 0) | (walls.walker >= walkers) | (walls.face < 0)
     if bool(outside.any()) or not bool(torch.isfinite(walls.displacement).all()):
         raise ValueError("fold records are missing: it is truncated")
-    return states, walls
+    return states, walls, start
 
 
 def load(path: str | Path, system: System | None = None) -> Samples:
@@ -222,9 +252,9 @@ def load(path: str | Path, system: System | None = None) -> Samples:
     walkers = min(attributes["plan"]["walkers"], attributes["progress"]["blocks"] * attributes["block"]["rows"])
     if walkers == 0:
         raise StoreError(f"{path} was interrupted before its first block", "resume the run that made it")
-    states, walls = Store.reopen(path).read_blocks(walkers)
+    states, walls, start = Store.reopen(path).read_blocks(walkers)
     with _guarded(path, "read"):
-        return assemble(states, walls, attributes, system)
+        return assemble(states, walls, start, attributes, system)
 
 
 def save(samples: Samples, path: str | Path, *, overwrite: bool = False) -> None:
@@ -250,11 +280,11 @@ def save(samples: Samples, path: str | Path, *, overwrite: bool = False) -> None
         "stats": dict(samples.stats),
         "failures": [dict(failure) for failure in samples.failures],
     }
-    store = Store.create(path, metadata, tuple(samples.states.shape), rows)
+    store = Store.create(path, metadata, tuple(samples.states.shape), rows, started=samples.start is not None)
     if walls is None:
         walls = Walls.none(samples.dim, 0.0, samples.states.dtype)
     progress = {"blocks": blocks, "folds": len(walls), "counts": None, "failures": []}
-    store.append(0, samples.states, walls, progress)
+    store.append(0, samples.start, samples.states, walls, progress)
 
 
 def _registered(named: Mapping[str, Any]) -> System | None:

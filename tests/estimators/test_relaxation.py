@@ -81,3 +81,51 @@ def test_populations_that_stay():
     found = pyness.stationarity(WELLS, _two_wells(torch.where(draw < 0.4, 1.0, -1.0).double(), seed=10)).relaxation
     assert found.warnings == []
     assert abs(found.halves.z) < 4
+
+
+def _telegraph(start: torch.Tensor, memory: float, snapshots: int, seed: int) -> torch.Tensor:
+    """``(walkers, snapshots)``: the side of walkers that at each snapshot keep it, or with ``1 - memory`` draw anew."""
+    generator = torch.Generator().manual_seed(seed)
+    sides = [start]
+    for _ in range(snapshots):
+        drawn = torch.where(torch.rand(len(start), generator=generator) < 0.5, 1.0, -1.0).double()
+        sides.append(torch.where(torch.rand(len(start), generator=generator) < memory, sides[-1], drawn))
+    return torch.stack(sides[1:], dim=1)
+
+
+def test_populations_that_remember_the_start():
+    """From equal numbers on either side nothing drifts, so only the comparison between starts can see it."""
+    start = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(1000)
+    memory, snapshots = 0.8, 10
+    samples = _two_wells(_telegraph(start, memory, snapshots, seed=11), seed=12)
+    samples = replace(samples, start=start.unsqueeze(-1), times=1.0 + torch.arange(snapshots, dtype=torch.float64))
+    found = pyness.stationarity(WELLS, samples).relaxation
+    kept = sum(memory**k for k in range(1, snapshots + 1)) / snapshots
+    assert abs(found.starts.value - kept) < 4 * found.starts.stderr
+    assert abs(found.halves.z) < 4
+    assert any("remember the start" in line for line in found.warnings)
+    assert json.loads(json.dumps(found.to_dict()))["starts"]["value"] == found.starts.value
+    # the same walkers, told apart by something that does not matter
+    alike = replace(
+        samples, start=start[torch.randperm(2000, generator=torch.Generator().manual_seed(13))].unsqueeze(-1)
+    )
+    again = pyness.stationarity(WELLS, alike).relaxation
+    assert abs(again.starts.z) < 4
+    assert not any("remember the start" in line for line in again.warnings)
+    assert pyness.stationarity(WELLS, replace(samples, start=None)).relaxation.starts is None
+    assert pyness.stationarity(WELLS, replace(samples, start=torch.ones(2000, 1))).relaxation.starts is None
+
+
+def test_a_double_well_burnt_in_too_shortly():
+    """Two thirds start on the right; the run covers three relaxation times, and its halves look alike."""
+    system = pyness.System("wells", 1, lambda x: 4 * x - 4 * x**3, 0.25, pyness.Box([-1], [2], "open"))
+    plan = {"walkers": 4000, "snapshots": 10, "spacing": 5.0, "seed": 1, "progress": False}
+    short = pyness.sample(system, "EM:dt=0.02", "torch", burn_in=40.0, **plan)
+    found = pyness.stationarity(system, short)
+    assert found.passed
+    assert abs(found.relaxation.halves.z) < 4
+    assert any("remember the start" in line for line in found.warnings)
+    # the relaxation time is 30, so this is an eighth of the memory, and a third of one standard error
+    enough = pyness.stationarity(system, pyness.sample(system, "EM:dt=0.02", "torch", burn_in=300.0, **plan))
+    assert enough.warnings == []
+    assert abs(enough.relaxation.starts.z) < 4

@@ -31,6 +31,7 @@ def _same(one: Samples, other: Samples) -> bool:
     walls = ("walker", "face", "position", "displacement")
     return (
         torch.equal(one.states, other.states)
+        and torch.equal(one.start, other.start)
         and all(torch.equal(getattr(one.walls, name), getattr(other.walls, name)) for name in walls)
         and {k: v for k, v in one.stats.items() if k != "seconds"}
         == {k: v for k, v in other.stats.items() if k != "seconds"}
@@ -110,6 +111,7 @@ def test_starts():
     given = torch.rand(5, 2, generator=torch.Generator().manual_seed(0)) + 1
     at = sample(system, "EM:dt=1e-9", "torch", start=given, **plan)
     assert torch.allclose(at.states[:, 0], given, atol=1e-3)
+    assert torch.equal(at.start, given)
     again = sample(system, "EM:dt=1e-9", "torch", start=at, **{**plan, "walkers": 12})
     assert torch.allclose(again.states[:, 0], given.repeat(3, 1)[:12], atol=1e-3)
     uniform = sample(system, "EM:dt=1e-9", "torch", **{**plan, "walkers": 2000}).states[:, 0]
@@ -167,12 +169,16 @@ def test_walkers_that_blow_up_are_left_out_counted_and_reported(tmp_path, caplog
     assert samples.walkers == 500 - failed
     assert samples.stats["failed_walkers"] == failed
     assert bool(torch.isfinite(samples.states).all())
+    assert samples.start.shape == (500 - failed, 1)
+    # who begins beyond the reach fails
+    assert samples.start.max() < 0.8
     for failure in samples.failures:
         assert math.isfinite(failure["state"][0])
         assert 0 <= failure["time"] <= 2
     assert "blew up" in caplog.text
     loaded = Samples.load(path, system)
     assert torch.equal(loaded.states, samples.states)
+    assert torch.equal(loaded.start, samples.start)
     assert loaded.stats["failed_walkers"] == failed
 
 

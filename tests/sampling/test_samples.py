@@ -47,6 +47,7 @@ def test_round_trip(made, stored):
     assert torch.equal(loaded.times, made.times)
     assert loaded.system.name == "limit-cycle"
     assert loaded.metadata["versions"]["torch"] == torch.__version__
+    assert torch.equal(loaded.start, made.start)
     again = stored.with_name("again.zarr")
     loaded.save(again)
     assert _equal(Samples.load(again), made)
@@ -76,6 +77,7 @@ def test_select_and_split_take_their_folds_along(made):
     assert parts.item() == pytest.approx(total.item())
     chosen = made.select([5, 2])
     assert torch.equal(chosen.states, made.states[[5, 2]])
+    assert torch.equal(chosen.start, made.start[[5, 2]])
     for new, old in enumerate((5, 2)):
         mine, theirs = chosen.walls.walker == new, made.walls.walker == old
         assert torch.equal(chosen.walls.position[mine], made.walls.position[theirs])
@@ -99,6 +101,7 @@ def test_split_refuses(made, fraction):
 def test_other_precision(made):
     double = made.to(dtype=torch.float64)
     assert double.states.dtype == double.walls.position.dtype == torch.float64
+    assert double.start.dtype == torch.float64
     assert double.walls.walker.dtype == torch.int64
 
 
@@ -119,6 +122,7 @@ def test_data_made_elsewhere(tmp_path):
     samples.save(tmp_path / "s.zarr")
     loaded = Samples.load(tmp_path / "s.zarr")
     assert loaded.walls is None
+    assert loaded.start is None
     assert torch.equal(loaded.states, samples.states)
 
 
@@ -202,12 +206,25 @@ def _without_plan(path):
         _later_version,
         _without_plan,
         lambda path: _first_chunk(path).unlink(),
+        lambda path: shutil.rmtree(path / "start" / "c"),
         lambda path: shutil.rmtree(path / "walls"),
         lambda path: shutil.rmtree(path / "walls" / "face" / "c"),
         lambda path: shutil.rmtree(path),
         lambda path: (path / "zarr.json").unlink(),
     ],
-    ids=["cut", "flip", "json", "version", "no plan", "no chunk", "no walls", "no folds", "no store", "no json"],
+    ids=[
+        "cut",
+        "flip",
+        "json",
+        "version",
+        "no plan",
+        "no chunk",
+        "no start",
+        "no walls",
+        "no folds",
+        "no store",
+        "no json",
+    ],
 )
 def test_damage_is_one_line(stored, damage):
     damage(stored)
