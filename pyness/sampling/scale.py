@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
 __all__ = ["fluctuation_scale", "tolerance"]
 
@@ -21,6 +21,8 @@ def fluctuation_scale(system: System) -> torch.Tensor:
     it means the same for every system. It is at most a quarter of the box; a coordinate without noise gets the
     median share of the box of those with noise.
     """
+    if isinstance(system, ParticleSystem):
+        return system.fluctuation_scale
     generator = torch.Generator().manual_seed(0)
     x = system.domain.uniform(PROBES, generator, dtype=torch.float64)
     width = torch.tensor(system.domain.width, dtype=torch.float64)

@@ -1,10 +1,25 @@
 """What is simulated: systems, their domains, and the registry of published ones."""
 
-from pyness.systems import double_well, gene_networks, limit_cycle, ornstein_uhlenbeck  # noqa: F401  (they register)
+from pyness.systems import active, double_well, gene_networks, limit_cycle, ornstein_uhlenbeck  # noqa: F401  (they register)
+from pyness.systems.activity import OrnsteinUhlenbeckActivity, RotatingActivity
 from pyness.systems.box import Box
 from pyness.systems.diffusion import Diffusion
+from pyness.systems.particles import ParticleSystem
 from pyness.systems.registry import get, names, parameters, register
 from pyness.systems.system import System
 from pyness.systems.truth import EvaluationGrid, Truth
 
-__all__ = ["Box", "Diffusion", "EvaluationGrid", "System", "Truth", "get", "names", "parameters", "register"]
+__all__ = [
+    "Box",
+    "Diffusion",
+    "EvaluationGrid",
+    "OrnsteinUhlenbeckActivity",
+    "ParticleSystem",
+    "RotatingActivity",
+    "System",
+    "Truth",
+    "get",
+    "names",
+    "parameters",
+    "register",
+]

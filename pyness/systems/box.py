@@ -94,13 +94,14 @@ class Box:
         """``(...,)`` bool: inside every reflecting and periodic side (open sides hold everything)."""
         import torch
 
-        inside = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
-        for axis, kind in enumerate(self.boundary):
-            if kind != "open":
-                # a float32 state folded to the wall may round past the float64 corner
-                slack = 4 * torch.finfo(x.dtype).eps * max(1.0, abs(self.low[axis]), abs(self.high[axis]))
-                inside &= (x[..., axis] >= self.low[axis] - slack) & (x[..., axis] <= self.high[axis] + slack)
-        return inside
+        inside = torch.ones(x.shape, dtype=torch.bool, device=x.device)
+        walled = torch.tensor([kind != "open" for kind in self.boundary], device=x.device)
+        if bool(walled.any()):
+            low, high = torch.tensor([self.low, self.high], dtype=x.dtype, device=x.device)
+            # a float32 state folded to the wall may round past the float64 corner
+            slack = 4 * torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs()).clamp_min(1.0)
+            inside = ~walled | ((x >= low - slack) & (x <= high + slack))
+        return inside.all(-1)
 
     def to_dict(self) -> dict:
         return {"low": list(self.low), "high": list(self.high), "boundary": list(self.boundary)}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from pyness.errors import InputError, SystemDefinitionError
 from pyness.systems.box import Box
-from pyness.systems.derivatives import divergence, jacobian
+from pyness.systems.derivatives import divergence, jacobian, value_and_divergence
 from pyness.systems.diffusion import Diffusion
 from pyness.systems.truth import EvaluationGrid, Truth
 
@@ -158,6 +158,10 @@ class System:
         """``div F``, ``(...,)``."""
         return divergence(self._drift, x)
 
+    def drift_and_divergence(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``F_v: (..., d)`` and ``div F_v: (...,)``."""
+        return value_and_divergence(self.modified_drift, x)
+
     def drift_jacobian(self, x: torch.Tensor) -> torch.Tensor:
         """``dF_i/dx_j``, ``(..., d, d)``."""
         return jacobian(self._drift, x)
@@ -207,8 +211,8 @@ class System:
             where = tuple(torch.nonzero(~inside)[0].tolist())
             raise InputError(
                 f"{int((~inside).sum())} states lie outside the domain, the first at index {where}: "
-                f"{[round(v, 4) for v in x[where].tolist()]}",
-                f"give states inside {list(self.domain.low)} .. {list(self.domain.high)}",
+                f"{_few(round(v, 4) for v in x[where].tolist())}",
+                f"give states inside {_few(self.domain.low)} .. {_few(self.domain.high)}",
             )
         return x
 
@@ -227,6 +231,12 @@ class System:
     def __repr__(self) -> str:
         parameters = ", ".join(f"{k}={v}" for k, v in self.parameters.items())
         return f"<System {self.name!r}: d={self.dim}{', ' if parameters else ''}{parameters}>"
+
+
+def _few(values: Iterable[float]) -> str:
+    """Coordinates as a list, of many only the first."""
+    values = list(values)
+    return str(values) if len(values) <= 8 else str(values[:8])[:-1] + ", ...]"
 
 
 def _first_line(error: BaseException) -> str:

@@ -51,6 +51,8 @@ class Truth:
         potential: ``x: (..., d) -> (...,)``; ``U = -D log p`` for scalar constant D, else ``-log p``; up to a constant.
         source: where the numbers come from.
         grid: shape of a finite-volume solve that serves as truth where no formula does (``pyness.grid``).
+        score: ``grad log p``, ``x: (..., d) -> (..., d)``.
+        activity_epr: of active particles, the part ``E[v_g . D^{-1} v_g]`` of the activities.
     """
 
     epr: float | None = None
@@ -58,3 +60,5 @@ class Truth:
     potential: Callable[[torch.Tensor], torch.Tensor] | None = None
     source: str = ""
     grid: tuple[int, ...] | None = field(default=None)
+    score: Callable[[torch.Tensor], torch.Tensor] | None = None
+    activity_epr: float | None = None

@@ -1,0 +1,156 @@
+"""Which particles are within a cutoff of each other, each pair once, in time proportional to their number.
+
+Particles are put into cells at least as wide as the cutoff and compared with half of the cells around. Lists have
+the length they need, so there is no table that could overflow and no pair that could be lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+
+from pyness.errors import SamplingError
+
+__all__ = ["Pairs", "all_pairs", "close_pairs", "minimum_image"]
+
+#: Candidates compared at a time at the most: 2^27 of them take about 4 GiB.
+MOST = 1 << 27
+#: Up to so many particles comparing all with all is faster than cells.
+FEW = 48
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs among ``batch x particles`` rows: ``i, j: (pairs,)``, indices into the flattened rows."""
+
+    i: torch.Tensor
+    j: torch.Tensor
+
+    def __len__(self) -> int:
+        return self.i.shape[0]
+
+
+def minimum_image(difference: torch.Tensor, width: float | None) -> torch.Tensor:
+    """A coordinate difference to the nearest periodic image; itself where ``width`` is None."""
+    return difference if width is None else difference - width * torch.round(difference / width)
+
+
+def all_pairs(batch: int, particles: int, device: torch.device | str = "cpu") -> Pairs:
+    """Every pair of every configuration."""
+    i, j = torch.triu_indices(particles, particles, 1, device=device)
+    offset = (particles * torch.arange(batch, device=device)).unsqueeze(1)
+    return Pairs((i + offset).flatten(), (j + offset).flatten())
+
+
+def close_pairs(x: torch.Tensor, width: tuple[float | None, ...], cutoff: float) -> Pairs:
+    """All pairs nearer than ``cutoff``, in each configuration of ``x: (batch, particles, space)``.
+
+    Args:
+        width: period of each coordinate, None where it is open; a period is at least twice the cutoff.
+
+    Raises:
+        SamplingError: so many particles in one place that the list of candidates does not fit into memory.
+    """
+    batch, particles, space = x.shape
+    cells = [_cells_along(x[..., axis], width[axis], cutoff, particles) for axis in range(space)]
+    narrow = any(w is not None and n < 3 for w, (n, _) in zip(width, cells, strict=True))
+    if particles <= FEW or narrow:
+        if batch * particles**2 // 2 > MOST:
+            raise _too_many(batch * particles**2 // 2)
+        return _within(x, all_pairs(batch, particles, x.device), width, cutoff)
+    return _by_cells(x, width, cutoff, cells)
+
+
+def _cells_along(x: torch.Tensor, width: float | None, cutoff: float, particles: int) -> tuple[int, torch.Tensor]:
+    """Number of cells along a coordinate and the cell of each particle, ``(batch, particles)``."""
+    if width is None:
+        low, high = torch.aminmax(x)
+        extent = (high - low).item()
+    else:
+        low, extent = torch.zeros((), dtype=x.dtype, device=x.device), width
+    # more cells than particles along a line would only be empty; the tiny shrink keeps rounding from narrowing a cell
+    count = int(max(1, min(extent / cutoff * (1 - 1e-6), particles))) if extent > 0 else 1
+    cell = ((x - low) * (count / extent if extent > 0 else 0.0)).long()
+    return count, cell.remainder(count) if width is not None else cell.clamp(0, count - 1)
+
+
+def _by_cells(
+    x: torch.Tensor, width: tuple[float | None, ...], cutoff: float, cells: list[tuple[int, torch.Tensor]]
+) -> Pairs:
+    batch, particles, space = x.shape
+    rows = batch * particles
+    counts = [n for n, _ in cells]
+    coordinates = [cell.reshape(-1) for _, cell in cells]
+    owner = torch.arange(batch, device=x.device).repeat_interleave(particles)
+    home = _ravel(coordinates, counts, owner)
+    order = torch.argsort(home, stable=True)
+    home, owner = home[order], owner[order]
+    coordinates = [c[order] for c in coordinates]
+    total = batch * _product(counts)
+    held = torch.bincount(home, minlength=total)
+    begin = held.cumsum(0) - held
+    rank = torch.arange(rows, device=x.device)
+    first, many = [rank + 1], [begin[home] + held[home] - rank - 1]
+    for offset in _half_of_the_stencil(space):
+        moved, inside = [], None
+        for axis, step in enumerate(offset):
+            at = coordinates[axis] + step
+            if width[axis] is not None:
+                at = at.remainder(counts[axis])
+            elif step:
+                within = (at >= 0) & (at < counts[axis])
+                inside = within if inside is None else inside & within
+                at = at.clamp(0, counts[axis] - 1)
+            moved.append(at)
+        other = _ravel(moved, counts, owner)
+        first.append(begin[other])
+        many.append(held[other] if inside is None else held[other] * inside)
+    first, many = torch.cat(first), torch.cat(many)
+    candidates = int(many.sum())
+    if candidates > MOST:
+        raise _too_many(candidates)
+    run = torch.arange(len(many), device=x.device).repeat_interleave(many)
+    within_run = torch.arange(candidates, device=x.device) - (many.cumsum(0) - many)[run]
+    i, j = run.remainder(rows), first[run] + within_run
+    near = _within(x.reshape(rows, space)[order].reshape(x.shape), Pairs(i, j), width, cutoff)
+    # sorted rows are spatially close, so lists in their order are kind to the cache
+    return Pairs(order[near.i], order[near.j])
+
+
+def _within(x: torch.Tensor, pairs: Pairs, width: tuple[float | None, ...], cutoff: float) -> Pairs:
+    square = 0.0
+    for axis, column in enumerate(x.reshape(-1, x.shape[-1]).unbind(-1)):
+        column = column.contiguous()
+        d = column.index_select(0, pairs.i) - column.index_select(0, pairs.j)
+        square = square + minimum_image(d, width[axis]).square()
+    near = torch.nonzero(square < cutoff * cutoff).flatten()
+    return Pairs(pairs.i[near], pairs.j[near])
+
+
+def _half_of_the_stencil(space: int) -> list[tuple[int, ...]]:
+    """Offsets to the cells around, one of each opposite couple."""
+    around = itertools.product((-1, 0, 1), repeat=space)
+    return [offset for offset in around if offset > (0,) * space]
+
+
+def _ravel(coordinates: list[torch.Tensor], counts: list[int], owner: torch.Tensor) -> torch.Tensor:
+    index = owner
+    for coordinate, count in zip(coordinates, counts, strict=True):
+        index = index * count + coordinate
+    return index
+
+
+def _product(counts: list[int]) -> int:
+    total = 1
+    for count in counts:
+        total *= count
+    return total
+
+
+def _too_many(candidates: int) -> SamplingError:
+    return SamplingError(
+        f"{candidates:.3g} pairs of particles share their cells, more than fit into memory",
+        "particles have collapsed onto each other or are started so: take a smaller dt or a wider start",
+    )
