@@ -12,7 +12,7 @@ order 1 and within 1 % for the others. ``benchmarks/solver_bias.jl`` repeats the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 __all__ = ["ALGORITHMS", "ENGINES", "NOISE", "OMITTED", "Algorithm", "Option"]
@@ -33,6 +33,7 @@ class Option:
         keyword: whether the algorithm's own constructor takes it in Julia (else it steers the stepping).
         positional: whether that constructor takes it without its name.
         engines: which engines have it.
+        particles: which engines have it for particle systems besides, and then as its exact activity step.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Option:
     keyword: bool = False
     positional: bool = False
     engines: tuple[str, ...] = ENGINES
+    particles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,10 @@ _DELTA = Option("delta", float, 1 / 32, "weight of the drift in the error estima
 _SPLIT = Option(
     "split", bool, True, "noise taken at the state the drift has led to", keyword=True, positional=True, engines=JULIA
 )
+_EXACT = replace(
+    _SPLIT, what="julia: noise taken at the state the drift has led to; torch: exact step of particles' activity",
+    particles=("torch",),
+)  # fmt: skip
 _THETA = Option("theta", float, 1.0, "weight of the new state: 1 backward Euler, 0.5 trapezoid", 0.0, 1.0, keyword=True)
 _SYMPLECTIC = Option("symplectic", bool, False, "implicit midpoint instead", keyword=True, engines=JULIA)
 
@@ -181,7 +187,7 @@ def _record(
 def _explicit() -> Iterator[Algorithm]:
     euler = partial(_record, "Euler", strong=0.5, weak=1.0, noise=ANY)
     strat = partial(euler, calculus="stratonovich")
-    yield euler("EM", "the reference; halve dt until nothing changes", _KLOEDEN, engines=BOTH, extra=(_SPLIT,))
+    yield euler("EM", "the reference; halve dt until nothing changes", _KLOEDEN, engines=BOTH, extra=(_EXACT,))
     yield euler("LambaEM", "adaptive Euler, for general noise", _LAMBA, stepping=_FIRST_ORDER, extra=(_SPLIT,))
     yield euler("SimplifiedEM", "two-point noise: distributions only, never paths", _KLOEDEN, strong=None)
     yield strat("EulerHeun", "two drift evaluations a step; second order in a smooth drift", _KLOEDEN, engines=BOTH)

@@ -291,7 +291,9 @@ def check(solver: Solver, system: Any, engine: str | None = None, *, dt: float |
             f"engine {engine!r} has no solver {solver.name!r} (it is in: {', '.join(algorithm.engines)})", fit
         )
     for name in solver.options:
-        if engine and engine not in algorithm.options[name].engines:
+        option = algorithm.options[name]
+        engines = option.engines if getattr(system, "activity", None) is None else option.engines + option.particles
+        if engine and engine not in engines:
             raise SolverError(
                 f"{solver.name} on engine {engine!r} has no option {name!r}",
                 f"it has {', '.join(o.name for o in algorithm.options.values() if engine in o.engines)}",

@@ -10,7 +10,7 @@ from pyness import solvers
 from pyness.errors import InputError, SolverError, UnknownNameError
 from pyness.sampling.plan import Plan
 from pyness.solvers import Solver
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
 __all__ = ["ENGINES", "Resolved", "resolve"]
 
@@ -55,7 +55,7 @@ def resolve(
     """
     rest = {"seed": seed, "dtype": dtype, "device": device, "max_failed": max_failed}
     chosen, plan = _solver_and_plan(system, solver, given, rest)
-    name, note = _engine_name(engine, chosen)
+    name, note = _engine_name(engine, chosen, system)
     kind = "julia-gpu" if name == "julia" and not plan.device.startswith("cpu") else name
     solvers.check(chosen, system, kind, dt=plan.dt)
     return Resolved(chosen, name, plan, note)
@@ -119,10 +119,14 @@ def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
         )
 
 
-def _engine_name(name: Any, solver: Solver) -> tuple[str, str]:
+def _engine_name(name: Any, solver: Solver, system: System) -> tuple[str, str]:
     """``"torch"`` or ``"julia"``, and what to say about the choice where it was left open."""
     if name not in ENGINES:
         raise UnknownNameError.of("engine", str(name), ENGINES)
+    if isinstance(system, ParticleSystem) and system.pair_force is not None:
+        if name == "julia" or (solver.engine or "torch") != "torch":
+            raise SolverError(f"interacting particles ({system.name!r}) on engine 'julia'", "take engine='torch'")
+        return "torch", ""
     if solver.engine is not None:
         own = solver.engine.removesuffix("-gpu")
         if name not in ("auto", own):

@@ -21,22 +21,19 @@ import pyness
 from pyness.errors import InputError, InterruptedRun, SamplingError, StoreError
 from pyness.sampling.engines import Block, BlockResult, Engine, Job
 from pyness.sampling.plan import Plan
+from pyness.sampling.portions import Round, block_rows, given_start, rounds
 from pyness.sampling.resolve import resolve
 from pyness.sampling.samples import Samples, assemble
 from pyness.sampling.scale import tolerance
 from pyness.sampling.stats import Stats
-from pyness.sampling.store import Store
+from pyness.sampling.store import Store, extent
 from pyness.sampling.walls import Walls
 from pyness.solvers import Solver
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
 __all__ = ["sample"]
 
 log = logging.getLogger("pyness")
-
-# rows of a block: enough to fill the vector units, few enough that two cores share a small run
-_BLOCK = 2560
-_ALIGNMENT = 64
 
 
 def sample(
@@ -52,7 +49,7 @@ def sample(
     rtol: float | None = None,
     atol: float | None = None,
     burn_in_dt: float | None = None,
-    start: str | torch.Tensor | Samples = "uniform",
+    start: str | torch.Tensor | Samples | None = None,
     seed: int = 0,
     dtype: str = "float32",
     device: str = "cpu",
@@ -75,7 +72,8 @@ def sample(
         walkers, burn_in, snapshots, spacing: see ``Plan``; times in the system's unit.
         dt, rtol, atol, burn_in_dt: step or tolerances, see ``Plan``; the same as options of the solver.
         start: ``"uniform"`` over the box, a tensor ``(walkers, d)``, or samples, whose last snapshots are taken (again
-            from the first where there are fewer).
+            from the first where there are fewer); of a particle system ``"clustered"`` too. If not given, uniform or
+            what the particle system recommends.
         seed: whole number, not negative.
         dtype, device: of the states, ``"float32"`` or ``"float64"``; any torch device.
         chunk: walkers under way at a time, which bounds the memory used beside the result.
@@ -130,9 +128,11 @@ class _Run:
         if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
             raise InputError(f"chunk is {chunk!r}", "give a number of walkers of at least 1")
         self.chunk = chunk
-        self.rows = _block_rows(plan.walkers)
-        self.total = -(-plan.walkers // self.rows)
-        self.start = _given_start(system, plan, start)
+        self.rows = block_rows(system, plan.walkers)
+        self.blocks = -(-plan.walkers // self.rows)
+        self.rounds = rounds(system, plan, self.rows)
+        self.total = self.blocks * len(self.rounds)
+        self.start = given_start(system, plan, start)
 
     def execute(self, path: str | Path | None, resume: bool, overwrite: bool, progress: bool) -> Samples:
         if path is None and (resume or overwrite):
@@ -141,15 +141,27 @@ class _Run:
             raise InputError("both resume and overwrite", "give one of them")
         adaptive = self.solver.adaptive
         limits = tolerance(self.system, self.plan.rtol or 0.0, self.plan.atol or 0.0) if adaptive else None
-        engine = self.factory(Job(self.system, self.solver, self.plan, limits, self.rows))
+        engine = self._engine(0, limits)
         try:
             attributes = self._attributes(engine)
             store = self._open(path, attributes, resume, overwrite)
             states, parts = self._result(engine, store, attributes)
-            self._fill(engine, store, attributes, states, parts, progress)
+            for turn in range(attributes["progress"]["blocks"] // self.blocks, len(self.rounds)):
+                if turn:
+                    engine.close()
+                    engine = self._engine(turn, limits)
+                self._fill(engine, turn, store, attributes, states, parts, progress)
+                if self._too_many_failed(attributes):
+                    break
         finally:
             engine.close()
         return self._finish(states, parts, attributes)
+
+    def _engine(self, turn: int, limits: torch.Tensor | None) -> Engine:
+        return self.factory(Job(self.system, self.solver, self.rounds[turn].plan, limits, self.rows))
+
+    def _too_many_failed(self, attributes: Mapping[str, Any]) -> bool:
+        return len(attributes["progress"]["failures"]) > self.plan.max_failed * self.plan.walkers
 
     def _attributes(self, engine: Engine) -> dict[str, Any]:
         plan = self.plan
@@ -161,9 +173,14 @@ class _Run:
             "options": dict(self.solver.options),
             "engine": {"name": engine.name, **engine.describe()},
             "plan": plan.to_dict(),
-            "start": "uniform" if self.start is None else _digest(self.start),
+            "start": self.start if isinstance(self.start, str) else _digest(self.start),
             "versions": {"pyness": pyness.__version__, "torch": torch.__version__, "python": platform.python_version()},
-            "block": {"rows": self.rows, "total": self.total},
+            "block": {
+                "rows": self.rows,
+                "total": self.total,
+                "per_round": self.blocks,
+                "snapshots": self.rounds[0].snapshots,
+            },
             "times": plan.times,
             "elapsed": plan.elapsed,
             "progress": {"blocks": 0, "folds": 0, "counts": None, "failures": [], "seconds": 0.0},
@@ -203,25 +220,35 @@ class _Run:
         plan = self.plan
         states = engine.empty((plan.walkers, plan.snapshots, self.system.dim)).fill_(torch.nan)
         parts = [Walls.none(self.system.dim, plan.elapsed, plan.torch_dtype, plan.device)]
-        done = min(plan.walkers, attributes["progress"]["blocks"] * self.rows)
-        if store is not None and done:
-            there, walls, _ = store.read_blocks(done)
-            states[:done] = there
+        if store is not None and attributes["progress"]["blocks"]:
+            there, walls, _ = store.read_blocks()
+            states[: there.shape[0]] = there
             parts.append(walls.to(plan.device))
         return states, parts
 
-    def _blocks(self, states: torch.Tensor, begin: int) -> Iterator[Block]:
+    def _blocks(self, states: torch.Tensor, begin: int, turn: int = 0) -> Iterator[Block]:
+        part = self.rounds[turn]
         for first in range(begin * self.rows, states.shape[0], self.rows):
-            index = first // self.rows
-            out = states[first : first + self.rows]
-            draws, noise = np.random.SeedSequence(self.plan.seed, spawn_key=(index,)).generate_state(2, np.uint64)
-            yield Block(index, first, int(noise >> 1), self._start_of(first, out.shape[0], int(draws >> 1)), out)
+            index, mine = first // self.rows, states[first : first + self.rows]
+            # a round has seeds of its own, so that one that was cut off can be done again
+            key = (index, turn) if turn else (index,)
+            draws, noise = np.random.SeedSequence(self.plan.seed, spawn_key=key).generate_state(2, np.uint64)
+            start = self._start_of(first, mine.shape[0], int(draws >> 1))
+            if turn:
+                last = mine[:, part.first - 1]
+                # a walker that failed goes on from anywhere: it is left out of the result
+                start = torch.where(torch.isfinite(last).all(-1, keepdim=True), last, start)
+            out = mine[:, part.first : part.first + part.snapshots]
+            yield Block(turn * self.blocks + index, first, int(noise >> 1), start, out)
 
     def _start_of(self, first: int, size: int, seed: int) -> torch.Tensor:
         plan = self.plan
-        if self.start is None:
+        if isinstance(self.start, str):
             generator = torch.Generator().manual_seed(seed)
-            states = self.system.domain.uniform(size, generator, dtype=plan.torch_dtype)
+            if isinstance(self.system, ParticleSystem):
+                states = self.system.draw_start(self.start, size, generator, plan.torch_dtype)
+            else:
+                states = self.system.domain.uniform(size, generator, dtype=plan.torch_dtype)
         else:
             states = self.start[torch.arange(first, first + size) % self.start.shape[0]]
         return states.to(dtype=plan.torch_dtype, device=plan.device)
@@ -229,6 +256,7 @@ class _Run:
     def _fill(
         self,
         engine: Engine,
+        turn: int,
         store: Store | None,
         attributes: dict[str, Any],
         states: torch.Tensor,
@@ -238,7 +266,7 @@ class _Run:
         begin = attributes["progress"]["blocks"]
         at_a_time = engine.chunk() if self.chunk is None else max(1, self.chunk // self.rows)
         stop = threading.Event()
-        blocks = list(self._blocks(states, begin))
+        blocks = list(self._blocks(states, begin - turn * self.blocks, turn))
         spent, clock = attributes["progress"]["seconds"], time.perf_counter()
         bar = tqdm(
             # a hair more than all, since fractions of blocks add up to 1 within rounding only
@@ -251,8 +279,9 @@ class _Run:
                 for i in range(0, len(blocks), at_a_time):
                     for result in engine.run(blocks[i : i + at_a_time], bar.update, stop):
                         block = blocks[result.index - begin]
-                        self._enter(block, result, store, attributes, parts, spent + time.perf_counter() - clock)
-                    if len(attributes["progress"]["failures"]) > self.plan.max_failed * self.plan.walkers:
+                        seconds = spent + time.perf_counter() - clock
+                        self._enter(block, result, self.rounds[turn], store, attributes, parts, seconds)
+                    if self._too_many_failed(attributes):
                         return
         except InterruptedRun:
             raise
@@ -268,6 +297,7 @@ class _Run:
         self,
         block: Block,
         result: BlockResult,
+        part: Round,
         store: Store | None,
         attributes: dict[str, Any],
         parts: list[Walls],
@@ -275,10 +305,16 @@ class _Run:
     ) -> None:
         first = block.first
         walls = result.walls.shifted(first)
-        failures = [{**failure.to_dict(), "walker": failure.walker + first} for failure in result.failures]
-        for failure in result.failures:
-            block.out[failure.walker] = torch.nan
         old = attributes["progress"]
+        gone = {failure["walker"] for failure in old["failures"]}
+        failures = [
+            {**failure.to_dict(), "walker": failure.walker + first, "time": failure.time + part.begin}
+            for failure in result.failures
+            if failure.walker + first not in gone
+        ]
+        for walker in gone | {failure["walker"] for failure in failures}:
+            if first <= walker < first + block.size:
+                block.out[walker - first] = torch.nan
         counts = Stats.total([*([Stats(**old["counts"])] if old["counts"] else []), result.stats])
         attributes["progress"] = {
             "blocks": result.index + 1,
@@ -289,19 +325,20 @@ class _Run:
         }
         parts.append(walls)
         if store is not None:
-            store.append(first, block.start, block.out, walls, attributes["progress"])
+            start = None if part.first else block.start
+            store.append(first, start, block.out, walls, attributes["progress"], snapshot=part.first)
 
     def _finish(self, states: torch.Tensor, parts: list[Walls], attributes: dict[str, Any]) -> Samples:
         progress = attributes["progress"]
-        done = min(self.plan.walkers, progress["blocks"] * self.rows)
+        done, snapshots = extent(attributes)
         start = torch.cat([block.start for block in self._blocks(states[:done], 0)])
-        samples = assemble(states[:done], Walls.join(parts), start, attributes, self.system)
+        samples = assemble(states[:done, :snapshots], Walls.join(parts), start, attributes, self.system)
         failed = len(progress["failures"])
         if failed > self.plan.max_failed * self.plan.walkers:
             first = min(progress["failures"], key=lambda failure: failure["time"])
             error = SamplingError(
                 f"{failed} of {done} walkers blew up, the first at time {first['time']:.4g} "
-                f"from {[round(v, 4) for v in first['state']]} ({first['reason']})",
+                f"from {[round(v, 4) for v in first['state'][:8]]} ({first['reason']})",
                 "take a smaller dt or tolerance, or a solver for stiff systems (ImplicitEM)",
             )
             error.samples = samples
@@ -309,32 +346,6 @@ class _Run:
         if failed:
             log.warning("%d of %d walkers blew up and are left out; see samples.failures", failed, done)
         return samples
-
-
-def _block_rows(walkers: int) -> int:
-    """Rows of every block: depends on the number of walkers alone, and wastes little of the last block."""
-    blocks = -(-walkers // _BLOCK)
-    if walkers > _BLOCK // 4:
-        blocks += blocks % 2
-    rows = -(-walkers // blocks)
-    return -(-rows // _ALIGNMENT) * _ALIGNMENT
-
-
-def _given_start(system: System, plan: Plan, start: Any) -> torch.Tensor | None:
-    """The start states that were given, checked, on the CPU; None for uniform ones."""
-    if isinstance(start, str):
-        if start != "uniform":
-            raise InputError(f"start is {start!r}", "give 'uniform', a tensor (walkers, d) or samples")
-        return None
-    if isinstance(start, Samples):
-        start = start.states[:, -1]
-        return system.check_states(start).cpu()
-    states = system.check_states(start)
-    if states.ndim != 2 or states.shape[0] != plan.walkers:
-        raise InputError(
-            f"start has shape {tuple(states.shape)}", f"give ({plan.walkers}, {system.dim}), 'uniform' or samples"
-        )
-    return states.cpu()
 
 
 def _equations(system: System) -> str:

@@ -203,6 +203,6 @@ def assemble(
     hidden = ("progress", "stats", "failures", "times", "elapsed", "format", "version", "block")
     metadata = {key: value for key, value in attributes.items() if key not in hidden}
     metadata["complete"] = progress["blocks"] == attributes["block"]["total"]
-    times = torch.tensor(attributes["times"], dtype=torch.float64)
+    times = torch.tensor(attributes["times"], dtype=torch.float64)[: states.shape[1]]
     recorded = None if attributes["elapsed"] is None else walls
-    return Samples(states, times, recorded, stats, system, failures, metadata, start)
+    return Samples(states.contiguous(), times, recorded, stats, system, failures, metadata, start)

@@ -28,7 +28,7 @@ from pyness.sampling.samples import Samples, assemble
 from pyness.sampling.walls import Walls
 from pyness.systems import System
 
-__all__ = ["FORMAT", "VERSION", "Store", "load", "save"]
+__all__ = ["FORMAT", "VERSION", "Store", "extent", "load", "save"]
 
 FORMAT, VERSION = "pyness-samples", 1
 _WALL_CHUNK = 65_536
@@ -86,7 +86,8 @@ class Store:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 group = zarr.create_group(draft, zarr_format=3)
-                _make_arrays(group, shape, metadata["plan"]["dtype"], block, started)
+                together = metadata["block"].get("snapshots", shape[1])
+                _make_arrays(group, shape, metadata["plan"]["dtype"], block, together, started)
                 progress = {"blocks": 0, "folds": 0, "counts": None, "failures": [], "seconds": 0.0}
                 group.attrs.update({"format": FORMAT, "version": VERSION, **metadata, "progress": progress})
                 os.rename(draft, path)
@@ -131,8 +132,13 @@ class Store:
         states: torch.Tensor,
         walls: Walls,
         progress: Mapping[str, Any],
+        *,
+        snapshot: int = 0,
     ) -> None:
         """Write start and states of the walkers from ``first`` on and their folds, then the progress with them.
+
+        Args:
+            snapshot: number of the first snapshot among ``states``.
 
         Raises:
             StoreError: the disk is full or gone.
@@ -140,7 +146,8 @@ class Store:
         with _guarded(self.path, "write to"):
             if start is not None:
                 self._group["start"][first : first + start.shape[0]] = start.cpu().numpy()
-            self._group["states"][first : first + states.shape[0]] = states.cpu().numpy()
+            walkers, snapshots = states.shape[:2]
+            self._group["states"][first : first + walkers, snapshot : snapshot + snapshots] = states.cpu().numpy()
             begin, end = progress["folds"] - len(walls), progress["folds"]
             for name in _WALL_ARRAYS:
                 array = self._group[f"walls/{name}"]
@@ -149,21 +156,28 @@ class Store:
                     array[begin:end] = getattr(walls, name).cpu().numpy()
             self._group.attrs["progress"] = dict(progress)
 
-    def read_blocks(self, walkers: int) -> tuple[torch.Tensor, Walls, torch.Tensor | None]:
-        """States ``(walkers, snapshots, d)`` of the first ``walkers``, all their folds, and where they began.
+    def read_blocks(self) -> tuple[torch.Tensor, Walls, torch.Tensor | None]:
+        """States ``(walkers, snapshots, d)``, NaN where a round is not done, their folds, and where they began.
 
         Raises:
             StoreError: truncated or damaged.
         """
         attributes = self.attributes
         with _guarded(self.path, "read"):
-            return _read(self._group, attributes, walkers)
+            return _read(self._group, attributes)
 
 
-def _make_arrays(group: zarr.Group, shape: tuple[int, int, int], dtype: str, block: int, started: bool) -> None:
+def _make_arrays(
+    group: zarr.Group, shape: tuple[int, int, int], dtype: str, block: int, together: int, started: bool
+) -> None:
     codecs = [Crc32cCodec()]
     group.create_array(
-        "states", shape=shape, chunks=(block, *shape[1:]), dtype=dtype, fill_value=np.nan, compressors=codecs
+        "states",
+        shape=shape,
+        chunks=(block, min(together, shape[1]), shape[2]),
+        dtype=dtype,
+        fill_value=np.nan,
+        compressors=codecs,
     )
     if started:
         whole = (shape[0], shape[2])
@@ -205,16 +219,25 @@ def _attributes(path: Path) -> dict[str, Any]:
     return attributes
 
 
-def _read(
-    group: zarr.Group, attributes: Mapping[str, Any], walkers: int
-) -> tuple[torch.Tensor, Walls, torch.Tensor | None]:
+def extent(attributes: Mapping[str, Any]) -> tuple[int, int]:
+    """How many walkers there are, and how many snapshots of each are done."""
+    plan, block, done = attributes["plan"], attributes["block"], attributes["progress"]["blocks"]
+    together = block.get("snapshots", plan["snapshots"])
+    turns = done // block.get("per_round", block["total"])
+    if turns == 0:
+        return min(plan["walkers"], done * block["rows"]), min(plan["snapshots"], together)
+    return plan["walkers"], min(plan["snapshots"], turns * together)
+
+
+def _read(group: zarr.Group, attributes: Mapping[str, Any]) -> tuple[torch.Tensor, Walls, torch.Tensor | None]:
     plan, progress = attributes["plan"], attributes["progress"]
     shape = (plan["walkers"], plan["snapshots"], attributes["system"]["dim"])
     if group["states"].shape != shape or str(group["states"].dtype) not in DTYPES:
         raise ValueError(f"states have shape {group['states'].shape}, the plan says {shape}")
+    walkers, snapshots = extent(attributes)
     states = torch.from_numpy(np.ascontiguousarray(group["states"][:walkers]))
     failed = [failure["walker"] for failure in progress["failures"]]
-    broken = ~torch.isfinite(states).flatten(1).all(1)
+    broken = ~torch.isfinite(states[:, :snapshots]).flatten(1).all(1)
     broken[failed] = False
     if bool(broken.any()):
         raise ValueError(f"the states of {int(broken.sum())} walkers are missing: it is truncated")
@@ -249,12 +272,11 @@ def load(path: str | Path, system: System | None = None) -> Samples:
             f"not of {system.name!r} (d={system.dim})",
             "give the system they are of",
         )
-    walkers = min(attributes["plan"]["walkers"], attributes["progress"]["blocks"] * attributes["block"]["rows"])
-    if walkers == 0:
+    if attributes["progress"]["blocks"] == 0:
         raise StoreError(f"{path} was interrupted before its first block", "resume the run that made it")
-    states, walls, start = Store.reopen(path).read_blocks(walkers)
+    states, walls, start = Store.reopen(path).read_blocks()
     with _guarded(path, "read"):
-        return assemble(states, walls, start, attributes, system)
+        return assemble(states[:, : extent(attributes)[1]], walls, start, attributes, system)
 
 
 def save(samples: Samples, path: str | Path, *, overwrite: bool = False) -> None:
@@ -294,5 +316,5 @@ def _registered(named: Mapping[str, Any]) -> System | None:
         system = systems.get(named["name"], **named.get("parameters", {}))
     except PynessError:
         return None
-    same = system.dim == named.get("dim") and list(system.variables) == list(named.get("variables", []))
+    same = system.dim == named.get("dim") and system.to_dict().get("variables") == named.get("variables")
     return system if same else None

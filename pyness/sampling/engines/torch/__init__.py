@@ -14,8 +14,10 @@ from pyness.sampling.engines.torch.adaptive import run_adaptive
 from pyness.sampling.engines.torch.compiled import CompiledStride, Kernel, compiled_stride, pays
 from pyness.sampling.engines.torch.domain import Domain
 from pyness.sampling.engines.torch.fixed import run_fixed, segments
-from pyness.sampling.engines.torch.methods import METHODS
+from pyness.sampling.engines.torch.methods import METHODS, Method
 from pyness.sampling.engines.torch.stride import EagerStride, Stride
+from pyness.sampling.engines.torch.verlet import Followed
+from pyness.systems import ParticleSystem
 
 __all__ = ["TorchEngine"]
 
@@ -29,10 +31,16 @@ class TorchEngine:
         self._job = job
         plan = job.plan
         self._domain = Domain(job.system.domain, plan.torch_dtype, plan.device)
-        own = {"theta": job.solver["theta"]} if "theta" in job.solver.algorithm.options else {}
-        self._method = METHODS[job.solver.name](job.system, self._domain, plan.torch_dtype, plan.device, **own)
+        self._method = self._make_method(job.system)
         self._compiled = self._compile()
         self._threads = torch.get_num_threads() if torch.device(plan.device).type == "cpu" else 1
+
+    def _make_method(self, system: Any) -> Method:
+        solver, plan = self._job.solver, self._job.plan
+        own = {"theta": solver["theta"]} if "theta" in solver.algorithm.options else {}
+        if solver.options.get("split"):
+            own["split"] = True
+        return METHODS[solver.name](system, self._domain, plan.torch_dtype, plan.device, **own)
 
     def _compile(self) -> tuple[Kernel, int] | None:
         job = self._job
@@ -43,9 +51,16 @@ class TorchEngine:
             return None
         return compiled_stride(job, self._method, self._domain)
 
+    def _own_method(self) -> Method:
+        """The method of one block: that of interacting particles keeps their neighbours from step to step."""
+        system = self._job.system
+        if isinstance(system, ParticleSystem) and system.pair_force is not None:
+            return self._make_method(Followed(system))
+        return self._method
+
     def _stride(self, x: torch.Tensor, generator: torch.Generator) -> Stride:
         if self._compiled is None:
-            return EagerStride(x, self._method, self._domain, generator)
+            return EagerStride(x, self._own_method(), self._domain, generator)
         return CompiledStride(*self._compiled, x, self._method, self._domain, generator)
 
     def describe(self) -> dict[str, Any]:
@@ -62,7 +77,7 @@ class TorchEngine:
         def carry(block: Block) -> BlockResult | None:
             with torch.no_grad():
                 if self._job.solver.adaptive:
-                    return run_adaptive(self._job, block, self._method, self._domain, tick, stop)
+                    return run_adaptive(self._job, block, self._own_method(), self._domain, tick, stop)
                 return run_fixed(self._job, block, self._stride, self._domain, tick, stop)
 
         # one thread each: the blocks are the parallelism

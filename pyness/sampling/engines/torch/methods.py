@@ -64,12 +64,25 @@ class _Explicit:
 
 
 class EM(_Explicit):
-    """Euler-Maruyama: ``y = x + h F(x) + sqrt(2 D(x)) w`` (Kloeden & Platen 1992)."""
+    """Euler-Maruyama: ``y = x + h F(x) + sqrt(2 D(x)) w`` (Kloeden & Platen 1992).
+
+    With ``split``, of particle systems, the activity makes its exact transition instead, from the same increment.
+    """
 
     needs_area, error_order = False, None
 
+    def __init__(self, system: System, domain: Domain, dtype: torch.dtype, device: str, split: bool = False) -> None:
+        super().__init__(system, domain, dtype, device)
+        self._split = split
+
     def __call__(self, x, h, w, a):
-        return x + h * self._system.drift(x) + self._noise(x, w), None, 1
+        y = x + h * self._system.drift(x) + self._noise(x, w)
+        if self._split:
+            positions, _ = self._system.split(y)
+            _, g = self._system.split(x)
+            _, own = self._system.split(w)
+            y = self._system.join(positions, self._system.activity.exact_step(g, h, own / torch.sqrt(h)))
+        return y, None, 1
 
 
 class EulerHeun(_Explicit):

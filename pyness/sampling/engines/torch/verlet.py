@@ -1,0 +1,63 @@
+"""Neighbour lists that are kept while particles move little (Verlet, Phys. Rev. 159, 98, 1967)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from pyness.systems import ParticleSystem
+from pyness.systems.neighbours import Pairs, all_pairs, close_pairs, minimum_image
+
+__all__ = ["Followed"]
+
+#: The skin as a share of the cutoff. Wider lists last longer and cost more a step.
+SKIN = 0.2
+
+
+class Followed:
+    """A particle system whose drift keeps its list of pairs between calls; it belongs to one block.
+
+    The list holds all pairs nearer than the cutoff and a skin, and is renewed as soon as any particle has moved half
+    of the skin since it was made, so no pair within the cutoff is ever missing. In all else it is the system.
+    """
+
+    def __init__(self, system: ParticleSystem) -> None:
+        self._system = system
+        self._pairs: Pairs | None = None
+        self._home: torch.Tensor | None = None
+        self._interacts = system.pair_force is not None and system.n_particles > 1
+        room = [period / 2 - system.cutoff for period in system.periods if period is not None and system.cutoff]
+        self._skin = min([SKIN * (system.cutoff or 0.0), *room])
+        self.renewals = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._system, name)
+
+    def drift(self, states: torch.Tensor) -> torch.Tensor:
+        """``F`` at ``states: (rows, dim)``."""
+        return self._system.drift_with(states, self._current(states) if self._interacts else None)
+
+    def _current(self, states: torch.Tensor) -> Pairs:
+        system = self._system
+        if system.cutoff is None:
+            if self._pairs is None or self._home.shape != states.shape:
+                self._pairs, self._home = all_pairs(len(states), system.n_particles, states.device), states
+            return self._pairs
+        x = system.split(states)[0]
+        if self._home is None or self._home.shape != x.shape or self._moved(x):
+            # a walker that blew up is found by the loop; its particles must not break the search
+            self._home = torch.nan_to_num(x.detach(), 0.0, 0.0, 0.0)
+            self._pairs = close_pairs(self._home, system.periods, system.cutoff + self._skin)
+            self.renewals += 1
+        return self._pairs
+
+    def _moved(self, x: torch.Tensor) -> bool:
+        """Whether some particle may have moved half the skin: a bound by its largest coordinate."""
+        periods, d = self._system.periods, x - self._home
+        if all(period == periods[0] for period in periods):
+            d = minimum_image(d, periods[0])
+        else:
+            d = torch.stack([minimum_image(d[..., k], period) for k, period in enumerate(periods)], -1)
+        return bool(d.abs().amax() * math.sqrt(self._system.space_dim) >= 0.5 * self._skin)
