@@ -72,7 +72,7 @@ def _cells_along(x: torch.Tensor, width: float | None, cutoff: float, particles:
         low, extent = torch.zeros((), dtype=x.dtype, device=x.device), width
     # more cells than particles along a line would only be empty; the tiny shrink keeps rounding from narrowing a cell
     count = int(max(1, min(extent / cutoff * (1 - 1e-6), particles))) if extent > 0 else 1
-    cell = ((x - low) * (count / extent if extent > 0 else 0.0)).long()
+    cell = torch.floor((x - low) * (count / extent if extent > 0 else 0.0)).long()
     return count, cell.remainder(count) if width is not None else cell.clamp(0, count - 1)
 
 
