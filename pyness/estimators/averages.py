@@ -16,18 +16,25 @@ from pyness.systems import System
 __all__ = ["CHUNK", "has_walls", "surface_per_walker", "volume_per_walker"]
 
 CHUNK = 1 << 16
+#: Numbers evaluated at a time at the most; an interacting particle takes some hundred times its own memory.
+ENTRIES = 1 << 19
 
 Integrand = Callable[[torch.Tensor], torch.Tensor]
 
 
 def volume_per_walker(samples: Samples, integrand: Integrand) -> torch.Tensor:
     """``(walkers, k)``: the mean of ``integrand: (n, d) -> (n,) or (n, k)`` over the snapshots of each walker."""
-    per_walker = []
-    for states in samples.states.split(max(1, CHUNK // samples.snapshots)):
-        values = integrand(states.reshape(-1, samples.dim).double())
-        values = values.unsqueeze(-1) if values.ndim == 1 else values
-        per_walker.append(values.reshape(*states.shape[:2], -1).mean(1))
-    return torch.cat(per_walker)
+    together = max(1, min(CHUNK, ENTRIES // samples.dim))
+
+    def values(states: torch.Tensor) -> torch.Tensor:
+        out = integrand(states.reshape(-1, samples.dim).double())
+        out = out.unsqueeze(-1) if out.ndim == 1 else out
+        return out.reshape(*states.shape[:2], -1)
+
+    if together < samples.snapshots:
+        parts = [[values(part).sum(1) for part in one.split(together, 1)] for one in samples.states.split(1)]
+        return torch.cat([torch.stack(sums).sum(0) for sums in parts]) / samples.snapshots
+    return torch.cat([values(states).mean(1) for states in samples.states.split(together // samples.snapshots)])
 
 
 def surface_per_walker(system: System, samples: Samples, field: Integrand) -> torch.Tensor:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from pyness.estimators.averages import ENTRIES
 from pyness.estimators.estimate import Estimate
 from pyness.estimators.observables import Observables
 from pyness.sampling import Samples
@@ -126,5 +127,6 @@ def _between(population: torch.Tensor, began: torch.Tensor) -> Estimate | None:
 
 
 def _functions(observables: Observables, x: torch.Tensor) -> torch.Tensor:
-    x = x.double()
-    return torch.cat([observables.values(x), observables.linear(x)], dim=1)
+    parts = x.split(max(1, ENTRIES // x.shape[1]) if x.shape[1] > 64 else len(x))
+    both = [(observables.values(part.double()), observables.linear(part.double())) for part in parts]
+    return torch.cat([torch.cat(pair, dim=1) for pair in both])

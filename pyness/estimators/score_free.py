@@ -9,7 +9,6 @@ from pyness.estimators.averages import surface_per_walker, volume_per_walker
 from pyness.estimators.estimate import Estimate
 from pyness.sampling import Samples
 from pyness.systems import System
-from pyness.systems.derivatives import value_and_divergence
 
 __all__ = ["check_samples", "fisher_information", "score_free_epr", "score_free_per_walker"]
 
@@ -35,7 +34,7 @@ def score_free_per_walker(system: System, samples: Samples) -> torch.Tensor:
     """``(walkers,)`` values whose mean is the score-free entropy production rate, wall term included."""
 
     def integrand(x: torch.Tensor) -> torch.Tensor:
-        value, div = value_and_divergence(system.modified_drift, x)
+        value, div = system.drift_and_divergence(x)
         return (value * system.diffusion.solve(x, value)).sum(-1) + div
 
     volume = volume_per_walker(samples, integrand)
@@ -65,5 +64,5 @@ def fisher_information(system: System, samples: Samples) -> Estimate:
 
 def fisher_per_walker(system: System, samples: Samples) -> torch.Tensor:
     """``(walkers,)`` values whose mean is the Fisher information."""
-    volume = volume_per_walker(samples, lambda x: -value_and_divergence(system.modified_drift, x)[1])
+    volume = volume_per_walker(samples, lambda x: -system.drift_and_divergence(x)[1])
     return (volume + surface_per_walker(system, samples, system.modified_drift)).squeeze(1)

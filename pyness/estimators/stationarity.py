@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from pyness.estimators.averages import volume_per_walker
 from pyness.estimators.estimate import Estimate
 from pyness.estimators.observables import Observables
+from pyness.estimators.particle_observables import ParticleObservables
 from pyness.estimators.relaxation import Relaxation, relaxation
 from pyness.estimators.score_free import check_samples
 from pyness.sampling import Samples
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
-__all__ = ["Stationarity", "stationarity"]
+__all__ = ["Stationarity", "family", "stationarity"]
 
 FAMILY_LEVEL = 1e-3
 
@@ -86,6 +87,15 @@ class Stationarity:
         )
 
 
+def family(system: System, samples: Samples) -> Observables | ParticleObservables:
+    """The test functions of a system: by coordinate, or of more than two particles averages over them."""
+    if isinstance(system, ParticleSystem) and system.n_particles > 2:
+        return ParticleObservables(system)
+    flat = samples.states.reshape(-1, samples.dim)
+    thinned = flat[:: max(1, flat.shape[0] // 20_000)].double()
+    return Observables(system, thinned.mean(0), thinned.std(0).clamp_min(1e-12))
+
+
 def stationarity(system: System, samples: Samples) -> Stationarity:
     """Test ``E[L g] = E[F . grad g + D : grad grad g] = 0`` over a fixed family of ``g`` (landscapes.md, 3.1).
 
@@ -98,11 +108,10 @@ def stationarity(system: System, samples: Samples) -> Stationarity:
         InputError: samples of another dimension.
     """
     check_samples(system, samples)
-    flat = samples.states.reshape(-1, samples.dim)
-    thinned = flat[:: max(1, flat.shape[0] // 20_000)].double()
-    observables = Observables(system, thinned.mean(0), thinned.std(0).clamp_min(1e-12))
+    observables = family(system, samples)
     per_walker = volume_per_walker(samples, lambda x: observables.generator(system, x))
     averages = tuple(Estimate.over_walkers(column) for column in per_walker.unbind(1))
-    threshold = float(norm.isf(FAMILY_LEVEL / (2 * len(observables))))
+    # of few walkers the standard error is itself uncertain
+    threshold = float(student.isf(FAMILY_LEVEL / (2 * len(observables)), max(1, samples.walkers - 1)))
     slow = relaxation(samples, observables) if samples.snapshots > 1 else None
     return Stationarity(tuple(observables.names), averages, threshold, slow)

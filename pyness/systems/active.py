@@ -140,8 +140,8 @@ def aoup_ring(
         "aoup-ring", 1, 1, OrnsteinUhlenbeckActivity(v0, gamma), eps, external=external,
         box=Box([0.0], [width], "periodic"), parameters=parameters,
         # of second order, so that the contact is resolved at a step where EM is 1 % off
-        solver="SOSRA:adaptive=false,dt=0.02",
-        plan={"walkers": 20_000, "burn_in": 10 * slowest, "burn_in_dt": 0.05, "snapshots": 20, "spacing": slowest},
+        solver="SOSRA:adaptive=false,dt=0.025",
+        plan={"walkers": 10_000, "burn_in": 10 * slowest, "burn_in_dt": 0.1, "snapshots": 20, "spacing": slowest},
         truth=truth if published else Truth(),
         source=SOURCE,
     )  # fmt: skip

@@ -1,0 +1,182 @@
+"""Bounds, defect and certificate of a score, exact or learnt, a gradient or not (active_matter.md, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from pyness.estimators.averages import surface_per_walker, volume_per_walker
+from pyness.estimators.control import controlled
+from pyness.estimators.estimate import Estimate
+from pyness.estimators.score_free import check_samples, fisher_per_walker
+from pyness.estimators.stationarity import family
+from pyness.sampling import Samples
+from pyness.systems import ParticleSystem, System
+
+__all__ = ["Block", "ScoreCertificate", "blocks_of", "certify_score", "noisy"]
+
+#: ``x: (n, d) -> (s_t, terms)``, both ``(n, d)``: the score, and ``d_i (D s_t)_i`` of each coordinate, exact or
+#: unbiased; zero where a coordinate has no noise.
+ScoreWithTerms = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The part of the entropy production that some coordinates make, ``E[v_b . D^{-1} v_b]``.
+
+    Attributes:
+        lower: a bound for every candidate, below the truth by the candidate's error in this block.
+        upper: ``lower`` and the error of all blocks: a bound too.
+        naive: ``E[phi_b . D^{-1} phi_b]`` of the candidate, which is no bound.
+    """
+
+    lower: Estimate
+    upper: Estimate
+    naive: Estimate
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        return {"lower": self.lower.to_dict(), "upper": self.upper.to_dict(), "naive": self.naive.to_dict()}
+
+
+@dataclass(frozen=True)
+class ScoreCertificate:
+    """What samples say about a score ``s_t``, whether or not it is a gradient.
+
+    Attributes:
+        epr: score-free entropy production rate with zero-mean control variates; where some coordinates have no
+            noise, of the others, ``E[v_g^2] / gamma = E[lap U]``.
+        score_free: the same without control variates.
+        defect: ``C = E[v . s_t]``, 0 for a gradient.
+        excess: ``E|s_t - s|_D^2``.
+        upper: ``upper + 2 C`` of the candidate; a bound for every score.
+        lower: ``epr - excess``; a bound for every score.
+        relative: the excess over ``-E[div F]``, which is ``E|s|_D^2`` where all coordinates have noise.
+        against_current: the excess over ``epr``: relative to the departure from equilibrium where the score of
+            equilibrium is known, which is the stricter measure.
+        blocks: by name, the entropy production of groups of coordinates, bounded.
+        complete: whether all coordinates have noise.
+    """
+
+    epr: Estimate
+    score_free: Estimate
+    defect: Estimate
+    excess: Estimate
+    upper: Estimate
+    lower: Estimate
+    relative: Estimate
+    against_current: Estimate
+    blocks: dict[str, Block]
+    complete: bool
+
+
+def noisy(system: System) -> torch.Tensor:
+    """``(d,)`` bool: coordinates with noise of their own."""
+    D = system.diffusion
+    if not D.constant or D.kind == "matrix":
+        return torch.ones(system.dim, dtype=torch.bool)
+    return D.value.expand(system.dim) > 0
+
+
+def blocks_of(system: System) -> dict[str, torch.Tensor]:
+    """Groups of coordinates whose entropy production is told apart: positions and activities of particles."""
+    if not isinstance(system, ParticleSystem):
+        return {}
+    position = torch.arange(system.dim) < system.n_particles * system.space_dim
+    return {"position": position, "activity": ~position} if system.noise > 0 else {"activity": ~position}
+
+
+def certify_score(system: System, samples: Samples, score: ScoreWithTerms) -> ScoreCertificate:
+    """Everything that samples say of a score, wall terms included.
+
+    With ``T = div(D s_t)``, its surface term taken off where there are walls:
+    ``C = E[F_v . s_t + T]``, ``err = E[s_t . D s_t + 2 T - div F_v]``, and by coordinates with noise
+    ``lower_b = E[phi_b . D^{-1} (2 F_v - phi)_b + 2 div_b phi]`` with ``phi = F_v - D s_t``.
+
+    Raises:
+        InputError: samples of another dimension.
+    """
+    check_samples(system, samples)
+    loud, groups, complete = noisy(system), blocks_of(system), bool(noisy(system).all())
+    diagonal = system.diffusion.constant and system.diffusion.kind != "matrix"
+    masks = {name: mask & loud for name, mask in groups.items()} if diagonal else {}
+
+    def integrand(x: torch.Tensor) -> torch.Tensor:
+        s, terms = score(x)
+        s = torch.where(loud.to(x.device), s, 0.0)
+        F, div = system.drift_and_divergence(x)
+        Ds = system.diffusion.apply(x, s)
+        flux, square = terms.sum(-1), (s * Ds).sum(-1)
+        columns = [(F * s).sum(-1) + flux, square + 2 * flux - div]
+        if complete:
+            phi = F - Ds
+            columns += [
+                (phi * system.diffusion.solve(x, phi)).sum(-1),
+                (F * system.diffusion.solve(x, F)).sum(-1) + div,
+            ]
+        for mask in masks.values():
+            columns += _block_terms(system, x, F, s, terms, mask.to(x.device))
+        return torch.stack(columns, dim=-1)
+
+    volume = volume_per_walker(samples, integrand)
+
+    def pushed(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([system.diffusion.apply(x, score(x)[0]), system.modified_drift(x)], dim=1)
+
+    walled = samples.walls is not None and len(samples.walls) > 0
+    surface = surface_per_walker(system, samples, pushed) if walled else torch.zeros(samples.walkers, 2).to(volume)
+    defect = volume[:, 0] - surface[:, 0]
+    excess = volume[:, 1] - 2 * surface[:, 0] + surface[:, 1]
+    controls = volume_per_walker(samples, lambda x: family(system, samples).generator(system, x))
+    fisher = fisher_per_walker(system, samples)
+    if complete:
+        raw = volume[:, 3] - surface[:, 1]
+        upper, first = volume[:, 2] + 2 * defect, 4
+    else:
+        own = system.n_particles * system.activity.divergence(system.activity_dim)
+        raw, first = fisher + own, 2
+        upper = raw + excess
+    blocks = {}
+    for index, name in enumerate(masks):
+        lower, naive = volume[:, first + 2 * index], volume[:, first + 2 * index + 1]
+        blocks[name] = Block(*(controlled(value, controls) for value in (lower, lower + excess, naive)))
+    return ScoreCertificate(
+        epr=controlled(raw, controls),
+        score_free=Estimate.over_walkers(raw),
+        defect=controlled(defect, controls),
+        excess=controlled(excess, controls),
+        upper=controlled(upper, controls),
+        lower=controlled(raw - excess, controls),
+        relative=_ratio(excess, fisher, controls),
+        against_current=_ratio(excess, raw, controls),
+        blocks=blocks,
+        complete=complete,
+    )
+
+
+def _block_terms(
+    system: System, x: torch.Tensor, F: torch.Tensor, s: torch.Tensor, terms: torch.Tensor, mask: torch.Tensor
+) -> list[torch.Tensor]:
+    """Lower bound and naive value of one group of coordinates, ``(n,)`` each; ``div_b F`` is exact."""
+    D = system.diffusion(x).expand(system.dim)[mask]
+    phi = F[:, mask] - D * s[:, mask]
+    div = _drift_divergence(system, x, mask) - terms[:, mask].sum(-1)
+    naive = (phi * phi / D).sum(-1)
+    return [2 * ((F[:, mask] * phi / D).sum(-1) + div) - naive, naive]
+
+
+def _drift_divergence(system: ParticleSystem, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    activity = system.n_particles * system.activity.divergence(system.activity_dim)
+    if not bool(mask[0]):
+        return torch.full(x.shape[:1], activity, dtype=x.dtype, device=x.device)
+    return system.drift_divergence(x) - activity
+
+
+def _ratio(numerator: torch.Tensor, denominator: torch.Tensor, controls: torch.Tensor) -> Estimate:
+    """A ratio of means, error by the delta method, both with control variates."""
+    top, bottom = controlled(numerator, controls), controlled(denominator, controls)
+    if bottom.value == 0:
+        return Estimate(float("nan"), float("nan"))
+    value = top.value / bottom.value
+    return Estimate(value, controlled((numerator - value * denominator) / bottom.value, controls).stderr)

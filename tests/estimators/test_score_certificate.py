@@ -1,0 +1,147 @@
+"""The certificate of scores against the closed form of two coupled particles, for scores that are wrong on purpose."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import pyness
+from pyness.estimators.control import controlled
+from pyness.estimators.particle_observables import ParticleObservables
+from pyness.estimators.score_certificate import certify_score
+from pyness.systems import get
+from pyness.systems.derivatives import jacobian
+from pyness.systems.ornstein_uhlenbeck import covariance
+
+# active_matter.md, section 5, case A: two trapped particles with a spring
+EPR, FISHER = 0.58968, 2 * 2.0 + 2 * 0.4
+
+
+def with_terms(system, score):
+    def both(x):
+        J = jacobian(lambda y: system.diffusion.apply(y, score(y)), x)
+        return score(x), torch.diagonal(J, dim1=-2, dim2=-1)
+
+    return both
+
+
+def gaussian(system, count, seed):
+    A = -system.drift(torch.eye(system.dim, dtype=torch.float64)).mT
+    S = covariance(A, system.diffusion.value)
+    normal = torch.randn(count, system.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return pyness.Samples.from_states(system, normal @ torch.linalg.cholesky(S).mT)
+
+
+def tilt():
+    T = torch.zeros(4, 4, dtype=torch.float64)
+    T[0, 0], T[0, 2], T[1, 3], T[2, 0], T[3, 1] = 0.3, 0.6, 0.6, -0.5, -0.5
+    return T
+
+
+SCORES = {
+    "exact": (lambda system: system.truth.score, 0.0, 0.0),
+    "of equilibrium": (
+        lambda system: lambda x: torch.cat([system.forces(x[:, :2, None])[..., 0] / system.noise, -x[:, 2:]], -1),
+        0.0,
+        1.91032,
+    ),
+    "not a gradient": (lambda system: lambda x: system.truth.score(x) - x @ tilt().mT, -0.25946, 0.24060),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_certificate_of_known_scores(name):
+    make, defect, excess = SCORES[name]
+    system = get("aoup-harmonic")
+    found = certify_score(system, gaussian(system, 60_000, 5), with_terms(system, make(system)))
+    expected = {
+        "epr": EPR, "score_free": EPR, "defect": defect, "excess": excess, "upper": EPR + excess,
+        "lower": EPR - excess, "relative": excess / FISHER, "against_current": excess / EPR,
+    }  # fmt: skip
+    for key, value in expected.items():
+        estimate = getattr(found, key)
+        assert abs(estimate.value - value) < 4 * estimate.stderr, key
+        assert 0 < estimate.stderr < 0.1, key
+    assert found.complete
+    truth = {"activity": system.truth.activity_epr, "position": system.truth.epr - system.truth.activity_epr}
+    for key, block in found.blocks.items():
+        assert block.lower.value < truth[key] + 4 * block.lower.stderr
+        assert block.upper.value > truth[key] - 4 * block.upper.stderr
+    if name == "exact":
+        block = found.blocks["activity"]
+        assert abs(block.lower.value - truth["activity"]) < 4 * block.lower.stderr + 1e-12
+        assert abs(block.naive.value - truth["activity"]) < 4 * block.naive.stderr
+
+
+@pytest.mark.parametrize(("mix", "excess"), [(0.0, 0.0), (0.5, 1.0), (1.0, 4.0)])
+def test_without_noise_of_the_positions_the_activity_part_is_certified(mix, excess):
+    # exact score, the score of equilibrium, and their mean: gamma times the error is 0, tr H = 4, tr H / 4
+    system = get("aoup-harmonic", eps=0.0)
+    found = certify_score(
+        system,
+        gaussian(system, 40_000, 6),
+        with_terms(
+            system, lambda x: (1 - mix) * system.truth.score(x) + mix * torch.cat([0 * x[:, :2], -x[:, 2:]], -1)
+        ),
+    )
+    assert not found.complete
+    assert abs(found.excess.value - excess) < 4 * found.excess.stderr + 1e-9
+    assert abs(found.epr.value - 4.0) < 1e-9  # lap U is a constant here
+    assert abs(found.against_current.value - excess / 4) < 4 * found.against_current.stderr + 1e-9
+    assert list(found.blocks) == ["activity"]
+
+
+def test_controls_keep_the_mean_and_take_the_noise():
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(400, 3, generator=generator)
+    own = 0.1 * torch.randn(400, generator=generator)
+    plain = pyness.Estimate.over_walkers(2.0 + z @ torch.tensor([1.0, -2.0, 0.0]) + own)
+    with_controls = controlled(2.0 + z @ torch.tensor([1.0, -2.0, 0.0]) + own, z)
+    assert abs(with_controls.value - 2.0) < 4 * with_controls.stderr
+    assert with_controls.stderr == pytest.approx(0.1 / 20, rel=0.15)
+    assert plain.stderr > 10 * with_controls.stderr
+    few = controlled(z[:5, 0], z[:5])
+    assert few == pyness.Estimate.over_walkers(z[:5, 0])
+
+
+@pytest.mark.parametrize("name", ["aoup-mips", "aoup-trap-64", "abp"])
+def test_generators_of_particle_observables_are_derivatives(name):
+    system = get(name, n_particles=12, eps=0.3)
+    observables = ParticleObservables(system)
+    x = system.draw_start("uniform", 2, torch.Generator().manual_seed(0), torch.float64)
+    found = observables.generator(system, x)
+    D = system.diffusion.value
+
+    def value(y):
+        return observables.values(y.unsqueeze(0)).squeeze(0)
+
+    for row, at in enumerate(x):
+        gradient = torch.func.jacrev(value)(at)
+        slope = torch.func.jacrev(value)
+        pushed = [torch.func.jvp(slope, (at,), (unit,))[1] for unit in torch.eye(len(at)).double()]
+        curvature = torch.stack([column[:, axis] for axis, column in enumerate(pushed)], dim=1)
+        expected = gradient @ system.drift(at) + curvature @ D
+        torch.testing.assert_close(found[row, :-1], expected, atol=1e-9, rtol=1e-9)
+    positions = system.split(x)[0]
+    force = system.forces(positions)
+    drift = force + system.activity.push(system.split(x)[1])
+    energy = (-(force * drift).sum((-1, -2)) + 0.3 * system.laplacian(positions).sum(-1)) / 12
+    torch.testing.assert_close(found[:, -1], energy)
+    assert len(observables) == found.shape[1] == len(observables.names)
+
+
+def test_stationarity_of_particles_tells_a_steady_state_from_a_start():
+    system = get("aoup-trap-64", n_particles=4, trap=0.5, gamma=0.5, v0=0.5)
+    plan = {"walkers": 500, "snapshots": 2, "seed": 1, "progress": False, "dt": 0.01}
+    early = pyness.sample(system, engine="torch", burn_in=0.0, spacing=0.1, **plan)
+    late = pyness.sample(system, engine="torch", burn_in=10.0, burn_in_dt=0.02, spacing=1.0, **plan)
+    assert not pyness.stationarity(system, early).passed
+    assert pyness.stationarity(system, late).passed
+    # I6: (v0 / eps) E[g . F_x] is the same number as the score-free one
+    x, g = system.split(late.states.double().flatten(0, 1))
+    local = (system.forces(x) + system.activity.push(g)) * g * 0.5 / 0.1
+    sixth = pyness.Estimate.over_walkers(local.sum((-1, -2)).unflatten(0, (500, 2)))
+    plain = pyness.score_free_epr(system, late)
+    assert abs(sixth.value - plain.value) < 4 * math.hypot(sixth.stderr, plain.stderr)
