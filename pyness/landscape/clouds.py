@@ -10,11 +10,13 @@ import torch
 from pyness.sampling import Samples, sample
 from pyness.systems import System
 
-__all__ = ["Reference", "anchors", "flattened", "wall_points", "widened"]
+__all__ = ["BEYOND", "Reference", "anchors", "flattened", "wall_points", "widened"]
 
 CENTERS = 256
 BANDWIDTHS = (0.15, 0.6)
 FAR = 0.12
+#: States this many times higher than ``top`` are out of reach: no residual is taken there.
+BEYOND = 1.3
 
 
 def widened(system: System, samples: Samples, factor: float, count: int, rate: float, seed: int) -> torch.Tensor:
@@ -51,7 +53,7 @@ def flattened(
     The states have density ``exp(-potential / factor)``, so the inverse of that, capped, evens them out.
     """
     height = (potential - base).clamp(0, top)
-    weight = torch.exp(height / factor) * (potential - base < 1.3 * top)
+    weight = torch.exp(height / factor) * (potential - base < BEYOND * top)
     if int((weight > 0).sum()) < count:
         weight = weight + 1e-12
     return torch.multinomial(weight, count, generator=generator)

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from pyness.errors import InputError, StoreError, TrainingError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
-from pyness.landscape.features import Features
 from pyness.landscape.landscape import Landscape, fingerprint
-from pyness.landscape.newton import Problem, State, convex_start, epr_share
+from pyness.landscape.network import Network
+from pyness.landscape.newton import PATIENCE, Problem, State, convex_start, epr_share
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
 from pyness.sampling import Samples
 from pyness.systems import System
@@ -26,7 +26,7 @@ __all__ = ["fit_landscape"]
 EPR_STATES = 20_000
 CLOUD = 20_000
 TOP = 25.0
-FLOOR = 30.0
+ANCHORS = 3_000
 
 
 def fit_landscape(
@@ -34,9 +34,8 @@ def fit_landscape(
     samples: Samples,
     seed: int = 0,
     *,
-    features: int = 600,
-    steps: int = 16,
-    transient: int = 6,
+    units: int = 80,
+    steps: int = 40,
     points: int = 10_000,
     contrast: int = 50_000,
     widening: float = 4.0,
@@ -50,15 +49,14 @@ def fit_landscape(
     """Learn the potential landscape of ``system`` from ``samples`` of its steady state.
 
     EPR loss on the samples, contrast with a known density (which fixes the depths of basins), HJB residual on widened
-    states, no flux through reflecting walls; solved by a Gauss-Newton method, see ``pyness.landscape.newton``. In low
-    dimension (up to about four) this is far more accurate than gradient descent on a deep network.
+    states, no flux through reflecting walls; solved by a Levenberg-Marquardt method, see ``pyness.landscape.newton``.
+    In low dimension (up to about four) this is far more accurate than gradient descent on a deep network.
 
     Args:
         samples: at least a few thousand walkers; half of them (``held_out``) are kept for the report.
         seed: of everything random in the training.
-        features: units of the network.
-        steps: Gauss-Newton steps at the most; fewer are taken once nothing changes.
-        transient: implicit steps before that.
+        units: tanh units of the network.
+        steps: Levenberg-Marquardt steps at the most; fewer are taken once nothing changes.
         points: states at which the residual is taken.
         contrast: samples, and reference points, of the contrast.
         widening: noise of the widened states, in units of the system's.
@@ -74,41 +72,36 @@ def fit_landscape(
         TrainingError: the potential became non-finite.
     """
     options = {
-        "features": features, "steps": steps, "transient": transient, "points": points, "contrast": contrast,
-        "widening": widening, "held_out": held_out,
+        "units": units, "steps": steps, "points": points, "contrast": contrast, "widening": widening,
+        "held_out": held_out,
     }  # fmt: skip
     _check(system, samples, seed, options)
     training = samples.split(held_out, seed=seed)[1]
     metadata = {"options": options, "seed": seed, "samples": fingerprint(samples)}
     state = _resume(checkpoint, metadata) if resume else None
-    with tqdm(total=transient + steps + 1, desc="training", disable=not progress, unit="step") as bar:
-        network, problem, start = _assemble(system, training.to(device), seed, options)
+    with tqdm(total=steps + 1, desc="training", disable=None if progress else True, unit="step") as bar:
+        network, problem = _assemble(system, training.to(device), seed, options)
         bar.update(1)
         if state is None:
-            state = State(coefficients=start)
+            state = State(parameters=network.parameters)
             _truncate(log)
         else:
-            state.coefficients = state.coefficients.to(device)
+            state.parameters = state.parameters.to(device)
             bar.update(state.step)
-        after = _recorder(
-            problem, network, system, samples.split(held_out, seed=seed)[0], metadata, checkpoint, log, bar
-        )
-        state = problem.run(state, transient, steps, after)
-    learnt = network.folded(state.coefficients)
+        after = _recorder(problem, system, samples.split(held_out, seed=seed)[0], metadata, checkpoint, log, bar)
+        network = problem.run(network, state, steps, after)
     states = training.states.reshape(-1, system.dim).to(device).double()
-    lowest = min(learnt.value(part).sum(1).min().item() for part in states.split(8192))
-    return Landscape(system, learnt, lowest, metadata)
+    lowest = min(network.value(network.places(part)).min().item() for part in states.split(8192))
+    return Landscape(system, network, lowest, metadata)
 
 
 def _check(system: System, samples: Samples, seed: int, options: dict[str, Any]) -> None:
     check_samples(system, samples)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"seed is {seed!r}", "give a whole number")
-    for name in ("features", "points", "contrast", "steps"):
+    for name in ("units", "points", "contrast", "steps"):
         if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
             raise InputError(f"{name} is {options[name]!r}", "give a whole number of at least 1")
-    if isinstance(options["transient"], bool) or not isinstance(options["transient"], int) or options["transient"] < 0:
-        raise InputError(f"transient is {options['transient']!r}", "give a whole number of at least 0")
     if not options["widening"] > 1:
         raise InputError(f"widening is {options['widening']!r}", "give a number above 1")
     if not 0 < options["held_out"] < 1:
@@ -121,10 +114,8 @@ def _check(system: System, samples: Samples, seed: int, options: dict[str, Any])
         raise InputError(f"{samples.walkers} walkers", "give some thousands of independent walkers")
 
 
-def _assemble(
-    system: System, training: Samples, seed: int, options: dict[str, Any]
-) -> tuple[Features, Problem, torch.Tensor]:
-    """The network, the problem and the convex start, all from the seed."""
+def _assemble(system: System, training: Samples, seed: int, options: dict[str, Any]) -> tuple[Network, Problem]:
+    """The network at its convex start and the problem, both from the seed."""
     generator = torch.Generator().manual_seed(seed)
     states = training.states.reshape(-1, system.dim).double()
     states = states[torch.randperm(len(states), generator=generator)]
@@ -135,45 +126,38 @@ def _assemble(
         )
     few = options["points"] * 2 // 5
     many = options["points"] - few
-    cloud = clouds.widened(system, training, options["widening"], max(CLOUD, 2 * many), rate, seed)
-    cloud = cloud.to(states)
+    cloud = clouds.widened(system, training, options["widening"], max(CLOUD, 2 * many), rate, seed).to(states)
     own = states[torch.randperm(len(states), generator=generator)[:few]]
-    basis = Features.draw(system, torch.cat([cloud[:many], own]), options["features"], generator)
+    network = Network.draw(system, torch.cat([cloud[:many], own]), options["units"], generator)
+    count = len(network.parameters)
     wide = clouds.Reference(system, cloud, generator)
-    start = convex_start(
-        EntropyProduction.assemble(basis, system, cloud, rate),
-        epr_share(_squared_drift(system, cloud), rate, basis.count, len(cloud)),
-        Contrast(basis, cloud, wide.draw(len(cloud), generator), wide.log_density, options["widening"]),
+    network = convex_start(
+        network,
+        EntropyProduction(network, system, cloud, rate),
+        epr_share(_squared_drift(system, cloud), rate, count, len(cloud)),
+        Contrast(network, cloud, wide.draw(len(cloud), generator), wide.log_density, options["widening"]),
     )
-    rough = basis.folded(start)
-
-    def height(x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([rough.value(part).sum(1) for part in x.split(8192)])
-
-    base = torch.quantile(height(own), 0.01).item()
-    even = clouds.flattened(height(cloud), base, options["widening"], TOP, many, generator)
+    height = network.value(network.places(cloud))
+    base = torch.quantile(network.value(network.places(own)), 0.01).item()
+    even = clouds.flattened(height, base, options["widening"], TOP, many, generator)
     points = torch.cat([cloud[even], own])
-    low, high = points.min(0).values, points.max(0).values
-    far = clouds.anchors(system, cloud, states.std(0).clamp_min(1e-12), 3000, generator)
-    held = basis.value(far)
+    wall_points, normals = clouds.wall_points(system, points.min(0).values, points.max(0).values, 400, generator)
+    far = clouds.anchors(system, cloud, states.std(0).clamp_min(1e-12), ANCHORS, generator)
+    far = torch.cat([far, cloud[height > base + clouds.BEYOND * TOP][:ANCHORS]])
     reference = clouds.Reference(system, states, generator)
+    drawn = reference.draw(options["contrast"], generator)
     problem = Problem(
-        epr=EntropyProduction.assemble(basis, system, states[:EPR_STATES], rate),
-        contrast=Contrast(
-            basis,
-            states[: options["contrast"]],
-            reference.draw(options["contrast"], generator),
-            reference.log_density,
-        ),
-        residual=Residual.assemble(basis, system, points, rate),
-        walls=Walls.assemble(basis, system, *clouds.wall_points(system, low, high, 400, generator), rate),
-        anchors=Anchors(held[:, :-1], base + FLOOR - held[:, -1]),
+        epr=EntropyProduction(network, system, states[:EPR_STATES], rate),
+        contrast=Contrast(network, states[: options["contrast"]], drawn, reference.log_density),
+        residual=Residual(network, system, points, rate),
+        walls=Walls(network, system, wall_points, normals, rate) if len(wall_points) else None,
+        anchors=Anchors(network.places(far)) if len(far) else None,
         rate=rate,
         top=TOP,
         lowest=slice(len(even), None),
-        epr_share=epr_share(_squared_drift(system, states[:EPR_STATES]), rate, basis.count, EPR_STATES),
+        epr_share=epr_share(_squared_drift(system, states[:EPR_STATES]), rate, count, EPR_STATES),
     )
-    return basis, problem, start
+    return network, problem
 
 
 def _squared_drift(system: System, states: torch.Tensor) -> float:
@@ -184,26 +168,24 @@ def _squared_drift(system: System, states: torch.Tensor) -> float:
 
 def _recorder(
     problem: Problem,
-    network: Features,
     system: System,
     held_out: Samples,
     metadata: dict[str, Any],
     checkpoint: str | Path | None,
     log: str | Path | None,
     bar: tqdm,
-) -> Callable[[State, dict[str, float]], None]:
+) -> Callable[[State, Network, dict[str, float]], None]:
     """What happens after each step: the certificate on a part of the held-out walkers, log, checkpoint, progress."""
-    judged = held_out.states[:2000, -1].double().to(problem.epr.gram.device)
-    residual = Residual.assemble(network, system, judged, problem.rate)
-    inner = system.domain.reflecting == ()
+    judged = held_out.states[:2000, -1].double().to(problem.epr.drift)
+    residual: Residual | None = None
 
-    def after(state: State, parts: dict[str, float]) -> None:
+    def after(state: State, network: Network, parts: dict[str, float]) -> None:
+        nonlocal residual
+        residual = residual or Residual(network, system, judged, problem.rate)
         record = {"step": state.step, **parts}
-        if inner:
-            # minus the mean residual is the gradient error (landscapes.md, 3.3); walls add terms that the report has
-            record["gradient_error"] = -residual.residual(state.coefficients).mean().item() / problem.rate
-        else:
-            record["gradient_error"] = abs(residual.residual(state.coefficients).mean().item()) / problem.rate
+        if not system.domain.reflecting:
+            # minus the mean residual is the gradient error (landscapes.md, 3.3); walls add terms that only the report has
+            record["gradient_error"] = -residual.residual(network).mean().item() / problem.rate
         if log is not None:
             with Path(log).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
@@ -211,6 +193,8 @@ def _recorder(
             _write(checkpoint, state, metadata)
         bar.set_postfix(hjb=f"{parts['hjb']:.1e}", refresh=False)
         bar.update(1)
+        if state.settled >= PATIENCE:
+            bar.total = bar.n
 
     return after
 
@@ -224,8 +208,7 @@ def _write(checkpoint: str | Path, state: State, metadata: dict[str, Any]) -> No
     path = Path(checkpoint)
     part = path.with_name(path.name + ".part")
     content = {
-        "coefficients": state.coefficients.cpu(), "step": state.step, "done": state.done,
-        "residual_weight": state.residual_weight,
+        "parameters": state.parameters.cpu(), "step": state.step, "damping": state.damping, "settled": state.settled,
         "training": json.dumps(metadata, sort_keys=True),
     }  # fmt: skip
     try:
@@ -246,7 +229,7 @@ def _resume(checkpoint: str | Path | None, metadata: dict[str, Any]) -> State | 
     try:
         content = torch.load(path, weights_only=True)
         training = content["training"]
-        state = State(**{name: content[name] for name in ("step", "residual_weight", "coefficients", "done")})
+        state = State(**{name: content[name] for name in ("step", "parameters", "damping", "settled")})
     except Exception as error:
         raise StoreError(f"{path} is damaged or no checkpoint of pyness", "remove it to train anew") from error
     if training != json.dumps(metadata, sort_keys=True):

@@ -12,7 +12,7 @@ import torch
 from pyness.errors import InputError, PynessError, StoreError
 from pyness.estimators import Report, certify, score_free_epr, stationarity
 from pyness.files import write_whole
-from pyness.landscape.features import Features
+from pyness.landscape.network import NAMES, Network
 from pyness.sampling import Samples
 from pyness.systems import System, get
 from pyness.systems.derivatives import value_and_divergence
@@ -20,7 +20,6 @@ from pyness.systems.derivatives import value_and_divergence
 __all__ = ["Landscape"]
 
 FORMAT = 1
-TENSORS = ("bias", "center", "half_width", "mean", "variation", "weights", "whitening")
 
 
 class Landscape:
@@ -28,14 +27,14 @@ class Landscape:
 
     Attributes:
         system: the system it belongs to.
-        network: one wide layer of units and its output weights.
+        network: the potential up to a constant.
         metadata: options, seed, which samples it was trained on.
     """
 
     def __init__(
         self,
         system: System,
-        network: Features,
+        network: Network,
         lowest: float,
         metadata: Mapping[str, Any],
     ) -> None:
@@ -44,14 +43,14 @@ class Landscape:
     def potential(self, x: torch.Tensor) -> torch.Tensor:
         """``U`` at ``x: (..., d)``, ``(...,)``, minimum 0 over the training samples."""
         flat = self._states(x)
-        value = torch.cat([self.network.value(part).sum(1) for part in flat.split(8192)])
+        value = torch.cat([self.network.value(self.network.places(part)) for part in flat.split(8192)])
         return (self.system.potential_scale * (value - self.lowest)).reshape(x.shape[:-1]).to(x.dtype)
 
     def current_velocity(self, x: torch.Tensor) -> torch.Tensor:
         """``v = F_v + D grad Phi`` at ``x: (..., d)``, ``(..., d)``."""
         flat = self._states(x)
-        pushed = [self.network.noise_gradient(self.system, part).sum(-1) for part in flat.split(8192)]
-        velocity = self.system.modified_drift(flat) + torch.cat(pushed)
+        gradient = torch.cat([self.network.gradient(self.network.places(part)) for part in flat.split(8192)])
+        velocity = self.system.modified_drift(flat) + self.system.diffusion.apply(flat, gradient)
         return velocity.reshape(x.shape).to(x.dtype)
 
     def velocity_and_divergence(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,7 +89,7 @@ class Landscape:
                 "missing wall term"
             )
         if found.relative.value > 0.1:
-            notes.append(f"gradient error {100 * found.relative.value:.2g} %: the bounds are loose; give more features")
+            notes.append(f"gradient error {100 * found.relative.value:.2g} %: the bounds are loose; give more units")
         failed = len(samples.failures)
         if failed:
             notes.append(f"{failed} walkers failed and are not among the samples")
@@ -151,7 +150,7 @@ class Landscape:
             described = sidecar["system"]
             lowest = float(sidecar["lowest"])
             metadata = {key: sidecar[key] for key in ("options", "seed", "samples")}
-            if set(tensors) != set(TENSORS) or len(tensors["center"]) != described["dim"]:
+            if set(tensors) != set(NAMES) or len(tensors["center"]) != described["dim"]:
                 raise KeyError("tensors")
         except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
             raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
@@ -162,7 +161,7 @@ class Landscape:
                 f"(d={system.dim})",
                 "give the system it was trained for",
             )
-        return cls(system, Features(tensors, system), lowest, metadata)
+        return cls(system, Network(tensors, system), lowest, metadata)
 
     def _states(self, x: torch.Tensor) -> torch.Tensor:
         if not isinstance(x, torch.Tensor) or x.shape[-1] != self.system.dim:
@@ -174,9 +173,9 @@ class Landscape:
         return x.reshape(-1, self.system.dim).to(self.network.tensors["weights"])
 
     def _velocity(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        network = self.network.evaluate(self.system, x)
+        gradient, curvature = self.network.gradient_and_curvature(self.system, self.network.places(x))
         drift, div = value_and_divergence(self.system.modified_drift, x)
-        return drift + network.noise_gradient.sum(-1), div + network.curvature.sum(-1)
+        return drift + self.system.diffusion.apply(x, gradient), div + curvature
 
 
 def fingerprint(samples: Samples) -> str:

@@ -1,181 +1,211 @@
-"""What a landscape minimises: entropy production loss, contrast, Hamilton-Jacobi-Bellman residual, walls.
+"""What a landscape minimises: entropy production loss, contrast, Hamilton-Jacobi-Bellman residual, walls, anchors.
 
 With ``Phi`` the potential in units of ``k_B T`` (``-log p``), ``F_v = F - div D`` and ``S = E|grad Phi|_D^2`` the
 Fisher rate (known from the samples, landscapes.md 3.2):
 
-    EPR       E[ |grad Phi|_D^2 + 2 F_v . grad Phi ] / S                  convex, minimum -1 without walls (2.3)
-    contrast  -E_p log sigma(-Phi + c - log q) - E_q log(1 - sigma(...))  convex, minimum at Phi = -log p
+    EPR       E[ |grad Phi|_D^2 + 2 F_v . grad Phi ] / S                  minimum -1 without walls (2.3)
+    contrast  -E_p log sigma(-Phi + c - log q) - E_q log(1 - sigma(...))  minimum at Phi = -log p
     HJB       E_mu[ R^2 / (|F|_{D^-1}^2 S + S^2) ],   R = div F_v + div(D grad Phi) - F_v . grad Phi - |grad Phi|_D^2
     walls     E[ (nu . (F_v + D grad Phi))^2 / (...) ]                    no flux, landscapes.md 2.5
+    anchors   E[ min(Phi - floor, 0)^2 ]                                  where there is no probability
 
-Each term is dimensionless and of order one for a potential that is wrong, so the weights are the same for every system:
-``R`` is a slope error times ``|F|``, hence its weight.
+EPR and contrast are convex in the potential. Each term is dimensionless and of order one for a potential that is wrong,
+so the weights are the same for every system: ``R`` is a slope error times ``|F|``, hence its weight. Every term has a
+``loss``, differentiable in the weights of the network, and the Gauss-Newton ``hessian`` of it, ``(P, P)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch.nn.functional import softplus
 
-from pyness.landscape.features import Evaluated, Features
+from pyness.landscape.network import Network, Places, full_diffusion
+from pyness.landscape.tangent import gradient_rows, residual_rows, value_rows
 from pyness.systems import System
 from pyness.systems.derivatives import value_and_divergence
 
 LogDensity = Callable[[torch.Tensor], torch.Tensor]
 
-__all__ = ["Anchors", "Contrast", "EntropyProduction", "Residual", "Walls"]
+__all__ = ["Anchors", "Contrast", "EntropyProduction", "Objective", "Residual", "Term", "Walls"]
+
+#: Points that a Hessian is formed from, where a loss has many more: curvature needs less precision than slope.
+HESSIAN_ROWS = 4_000
+
+
+class Term(Protocol):
+    """One term of the objective."""
+
+    def loss(self, network: Network) -> torch.Tensor: ...
+
+    def hessian(self, network: Network, outer: bool = False) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
+class Objective:
+    """A weighted sum of terms."""
+
+    terms: dict[str, Term]
+    weights: dict[str, float]
+
+    def parts(self, network: Network) -> dict[str, torch.Tensor]:
+        return {name: term.loss(network) for name, term in self.terms.items()}
+
+    def total(self, network: Network) -> torch.Tensor:
+        return sum(self.weights[name] * value for name, value in self.parts(network).items())
+
+    def hessian(self, network: Network, outer: bool) -> torch.Tensor:
+        return sum(self.weights[name] * term.hessian(network, outer) for name, term in self.terms.items())
+
+
 class EntropyProduction:
-    """The EPR loss as the quadratic form ``k.G k / 2 + b.k + const`` in the coefficients."""
+    """The EPR loss over ``states: (n, d)``."""
 
-    gram: torch.Tensor
-    linear: torch.Tensor
+    def __init__(self, network: Network, system: System, states: torch.Tensor, rate: float) -> None:
+        self.system, self.rate = system, rate
+        self.at, self.drift = network.places(states), system.modified_drift(states)
 
-    @classmethod
-    def assemble(cls, features: Features, system: System, states: torch.Tensor, rate: float) -> EntropyProduction:
-        """Over ``states: (n, d)``; the confinement enters with its fixed coefficient."""
-        m = features.count
-        gram = torch.zeros(m + 1, m + 1, dtype=torch.float64, device=states.device)
-        linear = torch.zeros(m + 1, dtype=torch.float64, device=states.device)
-        for x in states.split(8192):
-            basis, drift = features.evaluate(system, x), system.modified_drift(x)
-            flat, noisy = basis.gradient.flatten(0, 1), basis.noise_gradient.flatten(0, 1)
-            gram += flat.mT @ noisy
-            linear += flat.mT @ drift.flatten()
-        gram, linear = 2 * gram / (len(states) * rate), 2 * linear / (len(states) * rate)
-        return cls(gram[:m, :m], linear[:m] + gram[:m, m])
+    def loss(self, network: Network) -> torch.Tensor:
+        gradient = network.gradient(self.at)
+        noisy = self.system.diffusion.apply(self.at.x, gradient)
+        return ((noisy + 2 * self.drift) * gradient).sum(1).mean() / self.rate
 
-    def value(self, k: torch.Tensor) -> torch.Tensor:
-        return 0.5 * k @ (self.gram @ k) + self.linear @ k
-
-    def slope(self, k: torch.Tensor) -> torch.Tensor:
-        return self.gram @ k + self.linear
-
-
-@dataclass
-class Residual:
-    """The stationarity residual ``R`` at fixed points, linearised where asked."""
-
-    basis: Evaluated
-    drift: torch.Tensor
-    drift_divergence: torch.Tensor
-    weight: torch.Tensor
-
-    @classmethod
-    def assemble(cls, features: Features, system: System, points: torch.Tensor, rate: float) -> Residual:
-        drift, div = value_and_divergence(system.modified_drift, points)
-        speed = (drift * system.diffusion.solve(points, drift)).sum(-1)
-        weight = torch.rsqrt(speed * rate + rate**2)
-        return cls(features.evaluate(system, points), drift, div, weight)
-
-    def potential(self, k: torch.Tensor) -> torch.Tensor:
-        return self.basis.value[:, :-1] @ k + self.basis.value[:, -1]
-
-    def residual(self, k: torch.Tensor) -> torch.Tensor:
-        """``R``, ``(n,)``."""
-        gradient = self.basis.gradient @ _with_one(k)
-        noisy = self.basis.noise_gradient @ _with_one(k)
-        curvature = self.basis.curvature @ _with_one(k)
-        return self.drift_divergence + curvature - (self.drift * gradient).sum(-1) - (gradient * noisy).sum(-1)
-
-    def jacobian(self, k: torch.Tensor) -> torch.Tensor:
-        """``dR/dk``, ``(n, m)``: ``div(D grad) - (F_v + 2 D grad Phi) . grad``."""
-        along = self.drift + 2 * (self.basis.noise_gradient @ _with_one(k))
-        advected = torch.einsum("nd,ndm->nm", along, self.basis.gradient[:, :, :-1])
-        return self.basis.curvature[:, :-1] - advected
+    def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
+        at = self.at[:HESSIAN_ROWS]
+        root = torch.linalg.cholesky(full_diffusion(self.system, at.x))
+        rows = [gradient_rows(network, at, axis, outer) for axis in range(network.dim)]
+        total = 0.0
+        for k in range(network.dim):
+            along = sum(rows[i] * root[:, i, k, None] for i in range(k, network.dim) if bool(root[:, i, k].any()))
+            total = total + along.mT @ along
+        return 2 * total / (len(at) * self.rate)
 
 
 class Contrast:
-    """Logistic contrast between samples and a reference of known density; ``c`` is always at its optimum."""
+    """Logistic contrast between samples and a reference of known density; ``c`` is always at its optimum.
+
+    With ``widening`` the samples are of that many times the noise, with density ``exp(-Phi / widening)``.
+    """
 
     def __init__(
         self,
-        features: Features,
+        network: Network,
         samples: torch.Tensor,
         reference: torch.Tensor,
         log_q: LogDensity,
         widening: float = 1.0,
     ) -> None:
-        """``widening``: the samples are of that many times the noise, with density ``exp(-Phi / widening)``."""
-        self.sides = []
-        for x, is_sample in ((samples, True), (reference, False)):
-            value = torch.cat([features.value(part) for part in x.split(8192)]) / widening
-            self.sides.append((-value[:, :-1], -value[:, -1] - log_q(x), is_sample))
+        self.samples, self.reference = network.places(samples), network.places(reference)
+        self.log_q, self.widening = (log_q(samples), log_q(reference)), widening
 
-    def logits(self, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        (samples, offset, _), (reference, other, _) = self.sides
-        u, v = samples @ k + offset, reference @ k + other
-        c = _balance(u, v)
+    def logits(self, network: Network) -> tuple[torch.Tensor, torch.Tensor]:
+        u = -network.value(self.samples) / self.widening - self.log_q[0]
+        v = -network.value(self.reference) / self.widening - self.log_q[1]
+        # at the optimum the slope by c is zero, so c counts as a constant
+        c = balance(u.detach(), v.detach())
         return u + c, v + c
 
-    def value(self, k: torch.Tensor) -> torch.Tensor:
-        u, v = self.logits(k)
+    def loss(self, network: Network) -> torch.Tensor:
+        u, v = self.logits(network)
         return softplus(-u).mean() + softplus(v).mean()
 
-    def system(self, k: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hessian (from ``rows`` points of each side) and slope (from all), the constant eliminated."""
-        m = k.numel()
-        hessian = torch.zeros(m + 1, m + 1, dtype=k.dtype, device=k.device)
-        slope = torch.zeros(m, dtype=k.dtype, device=k.device)
-        for (matrix, _, is_sample), logit in zip(self.sides, self.logits(k), strict=True):
-            p = torch.sigmoid(logit)
-            slope += matrix.mT @ (p - 1.0 if is_sample else p) / len(p)
-            part = torch.cat([matrix[:rows], matrix.new_ones(min(rows, len(p)), 1)], dim=1)
-            curve = (p * (1 - p))[:rows]
-            hessian += part.mT @ (part * curve[:, None]) / len(part)
-        constant = hessian[:m, m:]
-        return hessian[:m, :m] - constant @ constant.mT / hessian[m, m].clamp_min(1e-300), slope
+    def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
+        total, constant, curved = 0.0, 0.0, 0.0
+        for at, logit in zip((self.samples, self.reference), self.logits(network), strict=True):
+            rows = value_rows(network, at[:HESSIAN_ROWS], outer) / self.widening
+            p = torch.sigmoid(logit[:HESSIAN_ROWS])
+            curve = p * (1 - p) / len(p)
+            total = total + rows.mT @ (rows * curve[:, None])
+            constant, curved = constant + rows.mT @ curve, curved + curve.sum()
+        return total - torch.outer(constant, constant) / curved.clamp_min(1e-300)
 
 
-@dataclass
+class Residual:
+    """The stationarity residual ``R`` at fixed points.
+
+    ``fade: (n,)`` is the weight of each point besides that of its slope.
+    """
+
+    def __init__(self, network: Network, system: System, points: torch.Tensor, rate: float) -> None:
+        self.system, self.at = system, network.places(points)
+        self.drift, self.drift_divergence = value_and_divergence(system.modified_drift, points)
+        speed = (self.drift * system.diffusion.solve(points, self.drift)).sum(-1)
+        self.weight = torch.rsqrt(speed * rate + rate**2)
+        self.fade = torch.ones_like(self.weight)
+
+    def residual(self, network: Network) -> torch.Tensor:
+        """``R``, ``(n,)``."""
+        gradient, curvature = network.gradient_and_curvature(self.system, self.at)
+        noisy = self.system.diffusion.apply(self.at.x, gradient)
+        return self.drift_divergence + curvature - ((self.drift + noisy) * gradient).sum(-1)
+
+    def loss(self, network: Network) -> torch.Tensor:
+        return (self.fade * self.weight * self.residual(network)).square().mean()
+
+    def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
+        total = 0.0
+        for part in _parts(len(self.at)):
+            at = self.at[part]
+            along = self.drift[part] + 2 * self.system.diffusion.apply(at.x, network.gradient(at))
+            rows = residual_rows(network, self.system, at, along) * (self.fade * self.weight)[part, None]
+            total = total + rows.mT @ rows
+        total = 2 * total / len(self.at)
+        return total[network.outer, network.outer] if outer else total
+
+
 class Walls:
-    """No flux through reflecting walls: linear in the coefficients."""
+    """No flux through reflecting walls, at points on them with outward normals; ``fade`` as for the residual."""
 
-    rows: torch.Tensor
-    target: torch.Tensor
-    value: torch.Tensor
+    def __init__(
+        self, network: Network, system: System, points: torch.Tensor, normals: torch.Tensor, rate: float
+    ) -> None:
+        self.system, self.at = system, network.places(points)
+        self.inflow = (normals * system.modified_drift(points)).sum(-1)
+        self.pushed = system.diffusion.apply(points, normals)
+        D = (normals * self.pushed).sum(-1)
+        self.weight = torch.rsqrt((self.inflow.square() / D + rate) * D)
+        self.fade = torch.ones_like(self.weight)
 
-    @classmethod
-    def assemble(cls, features: Features, system: System, points, normals, rate: float) -> Walls:
-        if len(points) == 0:
-            empty = torch.zeros(0, dtype=torch.float64, device=points.device)
-            return cls(empty.reshape(0, features.count), empty, empty.reshape(0, features.count + 1))
-        basis, drift = features.evaluate(system, points), system.modified_drift(points)
-        outward = torch.einsum("nd,ndm->nm", normals, basis.noise_gradient)
-        inflow = (normals * drift).sum(-1)
-        D = (normals * system.diffusion.apply(points, normals)).sum(-1)
-        weight = torch.rsqrt((inflow.square() / D + rate) * D)
-        return cls(weight[:, None] * outward[:, :-1], -weight * (inflow + outward[:, -1]), basis.value)
+    def misfit(self, network: Network) -> torch.Tensor:
+        """The weighted normal velocity, ``(n,)``."""
+        return self.weight * (self.inflow + (self.pushed * network.gradient(self.at)).sum(-1))
 
-    def potential(self, k: torch.Tensor) -> torch.Tensor:
-        return self.value @ _with_one(k)
+    def loss(self, network: Network) -> torch.Tensor:
+        return (self.fade * self.misfit(network)).square().mean()
 
-    def misfit(self, k: torch.Tensor) -> torch.Tensor:
-        return self.rows @ k - self.target
+    def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
+        rows = sum(gradient_rows(network, self.at, axis, outer) * self.pushed[:, axis, None] for axis in range(network.dim))
+        rows = rows * (self.fade * self.weight)[:, None]
+        return 2 * rows.mT @ rows / len(rows)
 
 
 @dataclass
 class Anchors:
-    """Far from all data the potential is only kept from falling below ``floor``, with a small weight."""
+    """Where widened noise leaves no states the potential is only kept from falling below ``floor``."""
 
-    rows: torch.Tensor
-    floor: torch.Tensor
+    at: Places
+    floor: float = field(default=0.0)
 
-    def misfit(self, k: torch.Tensor) -> torch.Tensor:
+    def misfit(self, network: Network) -> torch.Tensor:
         """How far below the floor, ``(n,)``, zero above it."""
-        return (self.rows @ k - self.floor).clamp_max(0.0)
+        return (network.value(self.at) - self.floor).clamp_max(0.0)
+
+    def loss(self, network: Network) -> torch.Tensor:
+        return self.misfit(network).square().mean()
+
+    def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
+        rows = value_rows(network, self.at, outer) * (self.misfit(network) < 0)[:, None]
+        return 2 * rows.mT @ rows / len(rows)
 
 
-def _with_one(k: torch.Tensor) -> torch.Tensor:
-    return torch.cat([k, k.new_ones(1)])
+def _parts(count: int) -> list[slice]:
+    return [slice(first, min(first + 4096, count)) for first in range(0, count, 4096)]
 
 
-def _balance(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+def balance(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """The constant at which the contrast is stationary: bisection on a few points, then Newton on all."""
     few, other = u[:1000], v[:1000]
     low = torch.minimum(-few.max(), -other.max()) - 40.0

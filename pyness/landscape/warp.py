@@ -17,7 +17,7 @@ __all__ = ["measure", "warp"]
 
 BINS = 128
 SMOOTHING = 1.5
-BLEND = 0.25
+BLEND = 0.5
 
 
 def measure(system: System, cloud: torch.Tensor, center: torch.Tensor, half_width: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,250 @@
+"""The potential network: one layer of tanh units and quadratic monomials, every weight of it trained.
+
+Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + confinement``, with ``e`` the warped and
+``z`` the plain inputs, so that value, gradient and ``div(D grad)`` come out of one forward pass in closed form, and so do
+their derivatives by the weights (``tangent.py``). With the monomials a Gaussian steady state is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from pyness.landscape.warp import measure, warp
+from pyness.systems import System
+
+__all__ = ["NAMES", "Inputs", "Network", "Places", "full_diffusion", "quadratic_form"]
+
+SHARPEST, BLUNTEST = 8.0, 0.5
+PAIR_SHARPNESS = 0.5
+SHORTEST_PAIR = 0.05
+CONFINEMENT = 50.0
+#: Its tensors, in a file as in memory.
+NAMES = ("weights", "bias", "output", "quadratic", "center", "half_width", "variation")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs of order one made of the coordinates, a periodic one giving two.
+
+    Attributes:
+        value, first, second: ``(n, e)``, with the derivatives by the coordinate an input is made of.
+        axis: ``(e,)``, which coordinate that is.
+    """
+
+    value: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    axis: torch.Tensor
+
+    def __getitem__(self, rows: slice) -> Inputs:
+        return Inputs(self.value[rows], self.first[rows], self.second[rows], self.axis)
+
+    def metric(self, D: torch.Tensor) -> torch.Tensor:
+        """``D`` between inputs, ``(n, e, e)``, from ``D: (n, d, d)``."""
+        between = D[:, self.axis][:, :, self.axis]
+        return between * self.first.unsqueeze(2) * self.first.unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Points with all that the network needs of them and that does not depend on its weights.
+
+    Attributes:
+        x: ``(n, d)``.
+        units, plain: inputs of the units, and of the monomials.
+        rise, rise_first, rise_second: the confinement ``(n,)``, its gradient and second derivatives ``(n, d)``.
+    """
+
+    x: torch.Tensor
+    units: Inputs
+    plain: Inputs
+    rise: torch.Tensor
+    rise_first: torch.Tensor
+    rise_second: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: slice) -> Places:
+        return Places(
+            self.x[rows], self.units[rows], self.plain[rows],
+            self.rise[rows], self.rise_first[rows], self.rise_second[rows],
+        )  # fmt: skip
+
+
+class Network:
+    """A potential in units of ``k_B T``, up to a constant.
+
+    Args:
+        tensors: ``weights (e, u)``, ``bias (u,)``, ``output (u,)``, ``quadratic (f,)``, and the fixed ``center (d,)``,
+            ``half_width (d,)``, ``variation (d, bins)``, all float64; ``f = e + e (e + 1) / 2``.
+        system: gives the boundary of each coordinate.
+    """
+
+    def __init__(self, tensors: dict[str, torch.Tensor], system: System) -> None:
+        self.tensors = tensors
+        self.dim = system.dim
+        self.periodic = system.domain.periodic
+        self.open = system.domain.axes("open")
+        self.wave = {axis: 2 * math.pi / system.domain.width[axis] for axis in self.periodic}
+
+    @classmethod
+    def draw(cls, system: System, cloud: torch.Tensor, count: int, generator: torch.Generator) -> Network:
+        """``count`` units that are at work on ``cloud: (n, d)``, their outputs zero."""
+        low, high = cloud.min(0).values, cloud.max(0).values
+        center, half_width = (low + high) / 2, (high - low).clamp_min(1e-12) / 2
+        tensors = {"center": center, "half_width": half_width, "variation": measure(system, cloud, center, half_width)}
+        network = cls(tensors, system)
+        inputs = network._inputs(cloud, warped=True).value
+        e, isotropic = inputs.shape[1], count // 2
+        direction = torch.randn(isotropic, e, generator=generator, dtype=torch.float64)
+        sharpness = torch.rand(isotropic, 1, generator=generator, dtype=torch.float64)
+        wide = (BLUNTEST + (SHARPEST - BLUNTEST) * sharpness) * direction / direction.norm(dim=1, keepdim=True)
+        at = 2 * torch.rand(isotropic, e, generator=generator, dtype=torch.float64) - 1
+        steep, steep_bias = _from_pairs(system, cloud, inputs, count - isotropic, generator)
+        tensors["weights"] = torch.cat([wide.to(cloud), steep]).mT.to(cloud).contiguous()
+        tensors["bias"] = torch.cat([-(wide * at).sum(1).to(cloud), steep_bias])
+        tensors["output"] = cloud.new_zeros(count)
+        tensors["quadratic"] = cloud.new_zeros(e + e * (e + 1) // 2)
+        return network
+
+    @property
+    def parameters(self) -> torch.Tensor:
+        """All trained weights in a row, ``(P,)``: output, quadratic, bias, weights."""
+        return torch.cat([self.tensors[name].flatten() for name in ("output", "quadratic", "bias", "weights")])
+
+    @property
+    def outer(self) -> slice:
+        """Which of the parameters the potential is linear in."""
+        return slice(0, len(self.tensors["output"]) + len(self.tensors["quadratic"]))
+
+    def with_parameters(self, parameters: torch.Tensor) -> Network:
+        """The same network with other weights."""
+        u, f = len(self.tensors["output"]), len(self.tensors["quadratic"])
+        output, quadratic, bias, weights = parameters.split([u, f, u, len(parameters) - 2 * u - f])
+        changed = {"output": output, "quadratic": quadratic, "bias": bias, "weights": weights.reshape(-1, u)}
+        other = object.__new__(Network)
+        other.__dict__.update(self.__dict__)
+        other.tensors = self.tensors | changed
+        return other
+
+    def places(self, x: torch.Tensor) -> Places:
+        """Points ``x: (n, d)``, float64."""
+        z = (x - self.tensors["center"]) / self.tensors["half_width"]
+        beyond = (z.abs() - 1.05).clamp_min(0.0)
+        strength = torch.zeros(self.dim, dtype=x.dtype, device=x.device)
+        strength[list(self.open)] = CONFINEMENT
+        # a cubic rise beyond the hull in open directions, so that exp(-Phi) can be normalised
+        half = self.tensors["half_width"]
+        return Places(
+            x, self._inputs(x, warped=True), self._inputs(x, warped=False),
+            (strength * beyond**3).sum(1), strength * 3 * beyond**2 * z.sign() / half, strength * 6 * beyond / half**2,
+        )  # fmt: skip
+
+    def value(self, at: Places) -> torch.Tensor:
+        """``Phi``, ``(n,)``."""
+        linear, form = self.monomials()
+        z = at.plain.value
+        return self.activations(at) @ self.tensors["output"] + z @ linear + ((z @ form) * z).sum(1) + at.rise
+
+    def gradient(self, at: Places) -> torch.Tensor:
+        """``grad Phi``, ``(n, d)``."""
+        return self._derivatives(at, self.activations(at))
+
+    def gradient_and_curvature(self, system: System, at: Places) -> tuple[torch.Tensor, torch.Tensor]:
+        """``grad Phi: (n, d)`` and ``div(D grad Phi): (n,)``."""
+        t = self.activations(at)
+        gradient = self._derivatives(at, t)
+        D, c, weights = full_diffusion(system, at.x), self.tensors["output"], self.tensors["weights"]
+        linear, form = self.monomials()
+        slope = 1 - t * t
+        bent = (-2 * t * slope * c * quadratic_form(at.units.metric(D), weights)).sum(1)
+        stretched = torch.diagonal(D, dim1=1, dim2=2)
+        bent = bent + ((slope * c) @ weights.mT * stretched[:, at.units.axis] * at.units.second).sum(1)
+        z, symmetric = at.plain, form + form.mT
+        bent = bent + (z.metric(D) * symmetric).sum((1, 2))
+        bent = bent + ((linear + z.value @ symmetric) * stretched[:, z.axis] * z.second).sum(1)
+        bent = bent + (stretched * at.rise_second).sum(1)
+        if not system.diffusion.constant:
+            bent = bent + (system.diffusion.divergence(at.x) * gradient).sum(1)
+        return gradient, bent
+
+    def activations(self, at: Places) -> torch.Tensor:
+        """``tanh`` of each unit, ``(n, u)``."""
+        return torch.tanh(at.units.value @ self.tensors["weights"] + self.tensors["bias"])
+
+    def monomials(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """``l: (e,)`` and the upper triangle ``Q: (e, e)``."""
+        quadratic, e = self.tensors["quadratic"], len(self.tensors["weights"])
+        a, b = torch.triu_indices(e, e, device=quadratic.device).unbind(0)
+        form = quadratic.new_zeros(e, e).index_put((a, b), quadratic[e:])
+        return quadratic[:e], form
+
+    def _derivatives(self, at: Places, t: torch.Tensor) -> torch.Tensor:
+        linear, form = self.monomials()
+        by_units = ((1 - t * t) * self.tensors["output"]) @ self.tensors["weights"].mT * at.units.first
+        by_plain = (linear + at.plain.value @ (form + form.mT)) * at.plain.first
+        axis = at.units.axis
+        return at.rise_first.index_add(1, axis, by_units).index_add(1, axis, by_plain)
+
+    def _inputs(self, x: torch.Tensor, warped: bool) -> Inputs:
+        center, half = self.tensors["center"], self.tensors["half_width"]
+        columns, first, second, axes = [], [], [], []
+        for axis in range(self.dim):
+            if axis in self.periodic:
+                k = self.wave[axis]
+                c, s = torch.cos(k * x[:, axis]), torch.sin(k * x[:, axis])
+                columns += [c, s]
+                first += [-k * s, k * c]
+                second += [-k * k * c, -k * k * s]
+                axes += [axis, axis]
+                continue
+            z = (x[:, axis] - center[axis]) / half[axis]
+            one, none = torch.ones_like(z), torch.zeros_like(z)
+            u, du, ddu = warp(z, self.tensors["variation"][axis]) if warped else (z, one, none)
+            columns.append(u)
+            first.append(du / half[axis])
+            second.append(ddu / half[axis] ** 2)
+            axes.append(axis)
+        return Inputs(*(torch.stack(part, dim=1) for part in (columns, first, second)), torch.tensor(axes).to(x.device))
+
+
+def quadratic_form(metric: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """``sum_ef M_ef w_e w_f`` of each unit, ``(n, u)``, from ``M: (n, e, e)`` and ``w: (e, u)``."""
+    return metric.flatten(1) @ (weights.unsqueeze(1) * weights.unsqueeze(0)).flatten(0, 1)
+
+
+def full_diffusion(system: System, x: torch.Tensor) -> torch.Tensor:
+    """``D`` as ``(n, d, d)``."""
+    D = system.diffusion(x)
+    if system.diffusion.kind != "matrix":
+        D = torch.diag_embed(D.expand(x.shape))
+    return D.expand(len(x), *D.shape[-2:])
+
+
+def _from_pairs(
+    system: System, cloud: torch.Tensor, inputs: torch.Tensor, count: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Units that switch over the distance between two points, likelier where the drift differs much between them.
+
+    After Bolager et al., "Sampling weights of deep neural networks" (2023), with the drift in place of the unknown
+    function: the landscape bends where the drift does.
+    """
+    candidates = 30 * count
+    one, two = torch.randint(0, len(cloud), (2, candidates), generator=generator)
+    shrink = torch.rand(candidates, 1, generator=generator, dtype=torch.float64)
+    shrink = torch.exp(math.log(SHORTEST_PAIR) * shrink).to(cloud)
+    start, end = cloud[one], cloud[one] + shrink * (cloud[two] - cloud[one])
+    spread = inputs.std(0).clamp_min(1e-12)
+    begin, finish = inputs[one], inputs[one] + shrink * (inputs[two] - inputs[one])
+    difference = (finish - begin) / spread
+    distance = difference.norm(dim=1).clamp_min(1e-3)
+    chance = (system.drift(end) - system.drift(start)).norm(dim=1) / distance
+    chance = torch.nan_to_num(chance, nan=0.0, posinf=0.0) + 1e-12
+    chosen = torch.multinomial(chance.cpu(), count, generator=generator)
+    weights = PAIR_SHARPNESS * difference[chosen] / distance[chosen, None] ** 2 / spread
+    middle = (begin + finish)[chosen] / 2
+    return weights, -(weights * middle).sum(1)
