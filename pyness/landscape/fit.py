@@ -15,7 +15,7 @@ from pyness.errors import InputError, StoreError, TrainingError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
 from pyness.landscape.features import Features
-from pyness.landscape.landscape import Landscape, fingerprint
+from pyness.landscape.landscape import Landscape
 from pyness.landscape.newton import Problem, State, convex_start, epr_share
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
 from pyness.sampling import Samples
@@ -79,7 +79,7 @@ def fit_landscape(
     }  # fmt: skip
     _check(system, samples, seed, options)
     training = samples.split(held_out, seed=seed)[1]
-    metadata = {"options": options, "seed": seed, "samples": fingerprint(samples)}
+    metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
     state = _resume(checkpoint, metadata) if resume else None
     with tqdm(total=transient + steps + 1, desc="training", disable=not progress, unit="step") as bar:
         network, problem, start = _assemble(system, training.to(device), seed, options)

@@ -72,7 +72,7 @@ class Landscape:
         """
         if samples is None:
             raise InputError("no samples to report on", "give the training samples, or fresh ones")
-        trained = fingerprint(samples) == self.metadata["samples"]
+        trained = samples.fingerprint == self.metadata["samples"]
         judged = samples
         if trained:
             judged = samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
@@ -177,15 +177,6 @@ class Landscape:
         network = self.network.evaluate(self.system, x)
         drift, div = value_and_divergence(self.system.modified_drift, x)
         return drift + network.noise_gradient.sum(-1), div + network.curvature.sum(-1)
-
-
-def fingerprint(samples: Samples) -> str:
-    """What tells whether two ``Samples`` hold the same states: their shape and a checksum."""
-    import hashlib
-
-    states = samples.states.detach().cpu().contiguous()
-    digest = hashlib.sha256(states.numpy().tobytes()).hexdigest()[:16]
-    return f"{tuple(states.shape)}:{digest}"
 
 
 def _registered(described: Mapping[str, Any], path: Path) -> System:
