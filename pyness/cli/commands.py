@@ -12,7 +12,7 @@ from pyness.cli.report import show_report
 from pyness.cli.tables import number, pairs, show_json, show_table
 from pyness.errors import InputError
 
-__all__ = ["doctor", "julia_setup", "julia_status", "julia_use", "report", "run", "solvers", "systems"]
+__all__ = ["compare", "doctor", "julia_setup", "julia_status", "julia_use", "report", "run", "solvers", "systems"]
 
 
 def systems(arguments: argparse.Namespace) -> None:
@@ -118,6 +118,32 @@ def run(arguments: argparse.Namespace) -> None:
     show_json(result) if arguments.json else show_report(result, out)
 
 
+def compare(arguments: argparse.Namespace) -> int:
+    """``pyness compare NAME``; exit code 3 where not one of the integrators finished."""
+    from pyness.compare import adaptive_solvers, compare_solvers
+    from pyness.config import RunConfig
+
+    config = RunConfig(system=arguments.what).with_settings(arguments.settings)
+    system, plan = config.build(), dict(config.sampling)
+    for name in ("dt", "rtol", "atol", "burn_in_dt"):
+        if name in plan:
+            raise InputError(f"--set {name}={plan[name]}", f"give it to a solver, as in --solver EM:{name}=...")
+    listed = list(arguments.solvers)
+    if arguments.all_adaptive:
+        listed += [name for name in adaptive_solvers(system, arguments.engine) if name not in listed]
+    if not (listed or arguments.resume):
+        raise InputError("no solver is given", "give --solver NAME, once or more, or --all-adaptive")
+    out = Path(arguments.out or Path("runs") / f"{arguments.what}-compare")
+    found = compare_solvers(
+        system, listed, engine=arguments.engine, seeds=_whole("seeds", arguments.seeds),
+        budget=_real("budget", arguments.budget), seconds=_real("seconds", arguments.seconds),
+        train=dict(config.training) if arguments.train else False, out=out, resume=arguments.resume,
+        overwrite=arguments.overwrite, progress=not arguments.quiet, **plan,
+    )  # fmt: skip
+    print(found.json() if arguments.json else found, end="" if arguments.json else "\n")
+    return 3 if found.failed else 0
+
+
 def report(arguments: argparse.Namespace) -> None:
     """``pyness report DIR``."""
     from pyness import run as runs
@@ -181,3 +207,10 @@ def _whole(name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise InputError(f"{name} is {text!r}", "give a whole number of at least 0") from None
+
+
+def _real(name: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise InputError(f"{name} is {text!r}", "give a number greater than 0") from None
