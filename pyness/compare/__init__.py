@@ -15,7 +15,7 @@ from pyness.compare.convergence import Convergence, converge
 from pyness.compare.directory import RESULT, Directory
 from pyness.compare.judge import Candidate, Judgement, Verdict, choose, judge
 from pyness.compare.reference import Reference, known
-from pyness.compare.runs import Task, candidate, of_samples
+from pyness.compare.runs import Task, candidate, full_name, of_samples
 from pyness.errors import InputError, InterruptedRun, PynessError, SolverError
 from pyness.files import write_whole
 from pyness.sampling import Resolved, Samples, resolve, sample
@@ -105,7 +105,7 @@ def compare_solvers(
             raise InputError(f"samples {label!r} have the label of a solver", "give them another")
     training = None if train is False else dict(train) if isinstance(train, Mapping) else {}
     settings = {
-        "system": system.to_dict(), "equations": equations(system), "plan": _common(chosen, plan),
+        "system": system.to_dict(), "equations": equations(system), "plan": _common(system, plan),
         "budget": limit.to_dict(), "seeds": list(seeds), "training": training,
         "versions": {"pyness": pyness.__version__, "python": platform.python_version()},
     }  # fmt: skip
@@ -137,6 +137,7 @@ def adaptive_solvers(system: System, engine: str = "auto") -> list[str]:
 
     Raises:
         SolverError: there is none.
+        UnknownNameError: no such engine.
     """
     names = []
     for name, algorithm in catalogue.ALGORITHMS.items():
@@ -144,7 +145,7 @@ def adaptive_solvers(system: System, engine: str = "auto") -> list[str]:
             continue
         try:
             chosen = resolve(system, name, engine, burn_in=1.0, spacing=1.0)
-        except (SolverError, InputError):
+        except SolverError:
             continue
         if chosen.engine == "torch" or engine == "julia" or _julia_is_ready():
             names.append(name)
@@ -215,16 +216,14 @@ def _with_earlier(
     before = _chosen(system, [catalogue.parse(spec) for spec in earlier], "auto", limit, plan)
     labels = {spec: label for label, spec in directory.listed()}
     merged = {labels[spec]: how for spec, how in before.items()} | chosen
-    directory.list([(label, f"{how.engine}:{str(how.solver).removeprefix(how.engine + ':')}") for label, how in
-                    merged.items()])  # fmt: skip
+    directory.list([(label, full_name(how)) for label, how in merged.items()])
     return merged
 
 
-def _common(chosen: Mapping[str, Resolved], plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan as far as it is the same for all integrators."""
+def _common(system: System, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the plan that is the same for all integrators."""
     names = ("burn_in", "snapshots", "spacing", "dtype", "device", "max_failed")
-    first = next(iter(chosen.values()), None)
-    common = {} if first is None else {name: getattr(first.plan, name) for name in names}
+    common = {name: plan.get(name, system.plan.get(name)) for name in names}
     start = plan.get("start", "uniform")
     return common | {"start": start if isinstance(start, str) else "given"}
 

@@ -19,7 +19,7 @@ from pyness.errors import StoreError
 from pyness.sampling import Resolved, Samples
 from pyness.systems import System
 
-__all__ = ["Task", "candidate", "of_samples"]
+__all__ = ["Task", "candidate", "full_name", "of_samples"]
 
 log = logging.getLogger("pyness")
 
@@ -49,6 +49,11 @@ class Task:
     progress: bool
 
 
+def full_name(chosen: Resolved) -> str:
+    """Engine, algorithm and options, the same however they were typed."""
+    return f"{chosen.engine}:{str(chosen.solver).removeprefix(chosen.engine + ':')}"
+
+
 def candidate(task: Task, label: str, chosen: Resolved) -> Candidate:
     """Sample with one integrator, all seeds. What goes wrong is written into ``error``; only an interruption passes."""
     solver = chosen.solver
@@ -57,8 +62,8 @@ def candidate(task: Task, label: str, chosen: Resolved) -> Candidate:
         name = "rtol" if solver.adaptive else "dt"
     value = getattr(chosen.plan, name)
     common = {
-        "label": label, "solver": str(solver), "engine": chosen.engine, "adaptive": solver.adaptive,
-        "knob": None if value is None else (name, float(value)),
+        "label": label, "solver": full_name(chosen).partition(":")[2], "engine": chosen.engine,
+        "adaptive": solver.adaptive, "knob": None if value is None else (name, float(value)),
     }  # fmt: skip
     seeds, trained = [], []
     try:
@@ -85,7 +90,7 @@ def of_samples(task: Task, label: str, samples: Samples) -> Candidate:
 
 
 def _one_seed(task: Task, label: str, chosen: Resolved, seed: int) -> tuple[list[Measurement], list[dict[str, Any]]]:
-    folder = task.directory.of(f"{chosen.engine}:{chosen.solver}") if task.directory else None
+    folder = task.directory.of(full_name(chosen)) if task.directory else None
     done: list[Measurement] = []
     samples = None
     while walkers := task.budget.next(done, label):

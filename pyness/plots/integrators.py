@@ -118,6 +118,5 @@ def _ladders(found: Any) -> list[set[str]]:
     kinds: dict[tuple, set[str]] = {}
     for each in found.candidates:
         if each.knob is not None and each.measurement is not None and math.isfinite(each.cost() or math.nan):
-            name = each.solver.partition(":")[0] if each.engine not in each.solver else each.solver.split(":")[1]
-            kinds.setdefault((each.engine, name, each.knob[0]), set()).add(each.label)
+            kinds.setdefault((each.engine, each.solver.partition(":")[0], each.knob[0]), set()).add(each.label)
     return [labels for labels in kinds.values() if len(labels) > 1]
