@@ -39,6 +39,7 @@ examples:
   pyness run limit-cycle --engine julia --solver SOSRA:rtol=1e-3 --out runs/lc
   pyness run double-well --out runs/dw --resume        (after an interruption)
   pyness run runs/dw/run.toml --out runs/again         (the same run once more)
+  pyness run suite.toml --out runs/suite               (a file with systems = ["double-well", ...] and [solver])
 """
 COMPARE = """\
 An integrator is flagged where its bias of the steady state is detectable; the verdict names the cheapest of the others.
