@@ -22,6 +22,8 @@ _HOMES = {
     "score_free_epr": "pyness.estimators",
     "Landscape": "pyness.landscape",
     "fit_landscape": "pyness.landscape",
+    "Comparison": "pyness.compare",
+    "compare_solvers": "pyness.compare",
 }
 _ROOMS = (
     "systems",
@@ -30,6 +32,7 @@ _ROOMS = (
     "estimators",
     "landscape",
     "grid",
+    "compare",
     "plots",
     "errors",
     "config",

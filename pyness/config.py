@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "RunConfig"]
 
-ENGINES = ("auto", "torch", "julia")
+ENGINES = ("auto", "torch", "julia", "julia-gpu")
 SECTIONS = ("system", "sampling", "training")
 _TOP = ("engine", "solver", "seed", *SECTIONS)
 # what `sample` and `fit_landscape` take from the run itself rather than from a setting
@@ -34,7 +34,7 @@ class RunConfig:
     Attributes:
         system: a registered name.
         parameters: keyword parameters of the system.
-        engine: ``"auto" | "torch" | "julia"``.
+        engine: ``"auto" | "torch" | "julia" | "julia-gpu"``.
         solver: ``"NAME"`` or ``"NAME:option=value,..."``; None takes the system's own.
         seed: whole number, not negative, from which sampling and training both start; None is 0.
         sampling: keyword arguments of ``pyness.sample``.
@@ -131,18 +131,17 @@ class RunConfig:
     def read(cls, path: str | Path) -> RunConfig:
         """From a TOML file with ``engine``, ``solver``, ``seed`` and the tables ``system`` (``name`` and the
         parameters), ``sampling`` and ``training``; only ``system`` is needed, and ``system = "name"`` will do.
+        ``solver`` may be a table of a ``default`` and of overrides by the name of the system.
 
         Raises:
             StoreError: no such file, or not TOML.
             InputError: a key that has no meaning, or a value of the wrong kind.
         """
-        try:
-            with open(path, "rb") as file:
-                table = tomllib.load(file)
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}", "give an existing run file (TOML)") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise StoreError(f"{path} is not TOML: {error}", "mend that line") from error
+        return cls.from_table(read_table(path), path)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], path: str | Path) -> RunConfig:
+        """From what a run file holds; ``path`` is named in complaints."""
         for key in table:
             if key not in _TOP:
                 raise UnknownNameError.of(f"key in {path}:", key, _TOP)
@@ -150,14 +149,17 @@ class RunConfig:
         system = {"name": system} if isinstance(system, str) else system
         if not isinstance(system, dict) or not isinstance(system.get("name"), str):
             raise InputError(f"{path} names no system", 'add system = "double-well" (or a [system] table with name)')
+        system = dict(system)
         for section in ("sampling", "training"):
             if not isinstance(table.get(section, {}), dict):
                 raise InputError(f"{section} in {path} is {table[section]!r}", f"make it a table: [{section}]")
+        name = system.pop("name")
+        solver = table.get("solver")
         return cls(
-            system=system.pop("name"),
+            system=name,
             parameters=system,
             engine=table.get("engine", "auto"),
-            solver=table.get("solver"),
+            solver=_own(solver, name, path) if isinstance(solver, dict) else solver,
             seed=table.get("seed"),
             sampling=table.get("sampling", {}),
             training=table.get("training", {}),
@@ -189,6 +191,36 @@ class RunConfig:
         flat = {"system": self.system, "engine": self.engine, "solver": self.solver, "seed": self.seed}
         flat |= {f"{section}.{key}": value for section in SECTIONS for key, value in self._section(section).items()}
         return flat
+
+
+def read_table(path: str | Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        StoreError: no such file, or not TOML.
+    """
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}", "give an existing run file (TOML)") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} is not TOML: {error}", "mend that line") from error
+
+
+def _own(solvers: Mapping[str, Any], system: str, path: str | Path) -> Any:
+    """The solver of a system from a table of a default and overrides.
+
+    Raises:
+        UnknownNameError: an override for a system that does not exist.
+    """
+    from pyness import systems
+
+    known = ["default", *systems.names()]
+    for key in solvers:
+        if key not in known:
+            raise UnknownNameError.of(f"key in [solver] of {path}:", key, known)
+    return solvers.get(system, solvers.get("default"))
 
 
 def settings(system: str) -> dict[str, list[str]]:

@@ -22,7 +22,7 @@ from pyness.config import RunConfig
 from pyness.errors import InterruptedRun, StoreError
 from pyness.files import write_whole
 
-__all__ = ["execute", "interrupted", "read_report", "strict"]
+__all__ = ["against_truth", "execute", "interrupted", "read_report", "strict"]
 
 log = logging.getLogger("pyness")
 
@@ -69,7 +69,7 @@ def execute(
     log.info("trained; now the certificate, the bounds and the comparison with what is known")
     with seconds.of("report"):
         report = landscape.report(samples)
-        truth, error, reference = _against_truth(system, landscape, samples)
+        truth, error, reference = against_truth(system, landscape, samples)
     with seconds.of("figures"):
         _draw(out, landscape, samples, report, reference)
     result = {
@@ -173,8 +173,13 @@ def _remove_run(out: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict, Any]:
-    """What is known exactly, how far the potential is from it, and the grid solution where there is one."""
+def against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict, Any]:
+    """What is known exactly, how far the potential is from it, and the grid solution where there is one.
+
+    Args:
+        landscape: something with ``potential(x)``.
+        samples: where to compare, for a system without a published grid.
+    """
     from pyness.estimators.metrics import basins, potential_error
     from pyness.grid import steady_state
 

@@ -90,7 +90,10 @@ def test_a_reader_that_leaves_is_no_error():
     assert (done.stdout, done.stderr) == ("[\n", "")
 
 
-@pytest.mark.parametrize("command", ["", "systems", "solvers", "run", "report", "doctor", "julia", "julia use"])
+COMMANDS = ["", "systems", "solvers", "run", "compare", "report", "doctor", "julia", "julia use"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_examples(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])

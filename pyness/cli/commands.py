@@ -6,13 +6,16 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyness.cli.report import show_report
+from pyness.cli.report import show_report, show_suite
 from pyness.cli.tables import number, pairs, show_json, show_table
 from pyness.errors import InputError
 
-__all__ = ["doctor", "julia_setup", "julia_status", "julia_use", "report", "run", "solvers", "systems"]
+if TYPE_CHECKING:
+    from pyness.config import RunConfig
+
+__all__ = ["compare", "doctor", "julia_setup", "julia_status", "julia_use", "report", "run", "solvers", "systems"]
 
 
 def systems(arguments: argparse.Namespace) -> None:
@@ -93,29 +96,68 @@ def solvers(arguments: argparse.Namespace) -> None:
     return None
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """``pyness run NAME|FILE.toml``."""
+def run(arguments: argparse.Namespace) -> int:
+    """``pyness run NAME|FILE.toml``; of a file with several systems the exit code is that of the first to fail."""
     from pyness import run as runs
+    from pyness import suite
     from pyness.config import RunConfig
 
     what = arguments.what
     from_file = what.endswith(".toml")
+    out = Path(arguments.out or Path("runs") / (Path(what).stem if from_file else what))
+    how = {"resume": arguments.resume, "overwrite": arguments.overwrite, "progress": not arguments.quiet}
+    if from_file and suite.is_suite(what):
+        configs = {name: _adjusted(config, arguments) for name, config in suite.read(what).items()}
+        try:
+            results = suite.execute(configs, out, **how)
+        except KeyboardInterrupt as interrupt:
+            raise suite.interrupted(what, out) from interrupt
+        show_json(results) if arguments.json else show_suite(results)
+        return next((result["exit_code"] for result in results.values() if "error" in result), 0)
+    config = _adjusted(RunConfig.read(what) if from_file else RunConfig(system=what), arguments)
+    try:
+        result = runs.execute(config, out, **how)
+    except KeyboardInterrupt as interrupt:
+        raise runs.interrupted(out) from interrupt
+    show_json(result) if arguments.json else show_report(result, out)
+    return 0
+
+
+def _adjusted(config: RunConfig, arguments: argparse.Namespace) -> RunConfig:
+    """The run with what was given on the command line put over it."""
     options = {
         "engine": arguments.engine,
         "solver": arguments.solver,
         "seed": None if arguments.seed is None else _whole("seed", arguments.seed),
     }
     options = {key: value for key, value in options.items() if value is not None}
-    config = RunConfig.read(what) if from_file else RunConfig(system=what)
-    config = dataclasses.replace(config, **options).with_settings(arguments.settings)
-    out = Path(arguments.out or Path("runs") / (Path(what).stem if from_file else what))
-    try:
-        result = runs.execute(
-            config, out, resume=arguments.resume, overwrite=arguments.overwrite, progress=not arguments.quiet
-        )
-    except KeyboardInterrupt as interrupt:
-        raise runs.interrupted(out) from interrupt
-    show_json(result) if arguments.json else show_report(result, out)
+    return dataclasses.replace(config, **options).with_settings(arguments.settings)
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """``pyness compare NAME``; exit code 3 where not one of the integrators finished."""
+    from pyness.compare import adaptive_solvers, compare_solvers
+    from pyness.config import RunConfig
+
+    config = RunConfig(system=arguments.what).with_settings(arguments.settings)
+    system, plan = config.build(), dict(config.sampling)
+    for name in ("dt", "rtol", "atol", "burn_in_dt"):
+        if name in plan:
+            raise InputError(f"--set {name}={plan[name]}", f"give it to a solver, as in --solver EM:{name}=...")
+    listed = list(arguments.solvers)
+    if arguments.all_adaptive:
+        listed += [name for name in adaptive_solvers(system, arguments.engine) if name not in listed]
+    if not (listed or arguments.resume):
+        raise InputError("no solver is given", "give --solver NAME, once or more, or --all-adaptive")
+    out = Path(arguments.out or Path("runs") / f"{arguments.what}-compare")
+    found = compare_solvers(
+        system, listed, engine=arguments.engine, seeds=_whole("seeds", arguments.seeds),
+        budget=_real("budget", arguments.budget), seconds=_real("seconds", arguments.seconds),
+        train=dict(config.training) if arguments.train else False, out=out, resume=arguments.resume,
+        overwrite=arguments.overwrite, progress=not arguments.quiet, **plan,
+    )  # fmt: skip
+    print(found.json() if arguments.json else found, end="" if arguments.json else "\n")
+    return 3 if found.failed else 0
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -181,3 +223,10 @@ def _whole(name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise InputError(f"{name} is {text!r}", "give a whole number of at least 0") from None
+
+
+def _real(name: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise InputError(f"{name} is {text!r}", "give a number greater than 0") from None

@@ -39,6 +39,18 @@ examples:
   pyness run limit-cycle --engine julia --solver SOSRA:rtol=1e-3 --out runs/lc
   pyness run double-well --out runs/dw --resume        (after an interruption)
   pyness run runs/dw/run.toml --out runs/again         (the same run once more)
+  pyness run suite.toml --out runs/suite               (a file with systems = ["double-well", ...] and [solver])
+"""
+COMPARE = """\
+An integrator is flagged where its bias of the steady state is detectable; the verdict names the cheapest of the others.
+With --all-adaptive every adaptive method that fits is taken. Settings as for `pyness run`.
+
+examples:
+  pyness compare limit-cycle --solver EM:dt=0.1 --solver EM:dt=0.01 --solver SOSRA:rtol=1e-2 --out runs/cmp
+  pyness compare double-well --solver SOSRA --solver ImplicitEM --budget 1e7 --seeds 2 --out runs/dw-cmp
+  pyness compare toggle-switch --all-adaptive --set walkers=500 --out runs/ts-cmp
+  pyness compare limit-cycle --out runs/cmp --resume                             (after an interruption)
+  pyness compare limit-cycle --solver EM:dt=0.001 --out runs/cmp --resume        (one more beside those that are done)
 """
 REPORT = """\
 examples:
@@ -97,10 +109,28 @@ def build() -> argparse.ArgumentParser:
     run.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="a setting; may be repeated"
     )
-    exists = run.add_mutually_exclusive_group()
-    exists.add_argument("--resume", action="store_true", help="go on where DIR was left")
-    exists.add_argument("--overwrite", action="store_true", help="replace the run in DIR")
+    _exists(run, "run")
     run.add_argument("--quiet", action="store_true", help="no progress bars")
+
+    compare = _command(kinds, "compare", commands.compare, "which integrator: bias and cost of each", COMPARE)
+    compare.add_argument("what", metavar="NAME", help="a system's name")
+    compare.add_argument(
+        "--solver", action="append", default=[], metavar="SOLVER", dest="solvers",
+        help="NAME or NAME:option=value,..., with torch: or julia: in front where it matters; may be repeated",
+    )  # fmt: skip
+    compare.add_argument("--all-adaptive", action="store_true", help="every adaptive method that fits the system")
+    compare.add_argument("--out", metavar="DIR", help="where everything goes (default: runs/NAME-compare)")
+    compare.add_argument("--engine", default="auto", help="auto, torch or julia (default: auto)")
+    budget = compare.add_mutually_exclusive_group()
+    budget.add_argument("--budget", metavar="N", help="drift evaluations of each integrator and seed")
+    budget.add_argument("--seconds", metavar="S", help="seconds of sampling of each integrator and seed")
+    compare.add_argument("--seeds", metavar="N", default="3", help="how many seeds (default: 3)")
+    compare.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="a setting; may be repeated"
+    )
+    compare.add_argument("--train", action="store_true", help="also train a landscape on the samples of each")
+    _exists(compare, "comparison")
+    compare.add_argument("--quiet", action="store_true", help="no progress bars")
 
     report = _command(kinds, "report", commands.report, "print the report of a run", REPORT)
     report.add_argument("directory", metavar="DIR", help="a run directory")
@@ -114,6 +144,12 @@ def build() -> argparse.ArgumentParser:
     use.add_argument("--project", metavar="DIR", required=True, help="a Julia project with PythonCall and PyNESS")
     _command(julia, "status", commands.julia_status, "exit 0 only when a solve would work", JULIA)
     return parser
+
+
+def _exists(parser: argparse.ArgumentParser, what: str) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--resume", action="store_true", help="go on where DIR was left")
+    group.add_argument("--overwrite", action="store_true", help=f"replace the {what} in DIR")
 
 
 def _command(

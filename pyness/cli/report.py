@@ -8,7 +8,7 @@ from typing import Any
 
 from pyness.cli.tables import number, pairs, show_table
 
-__all__ = ["show_report"]
+__all__ = ["show_report", "show_suite"]
 
 ESTIMATES = {
     "epr": ("entropy production rate", "k_B per unit time; the network is a control variate only"),
@@ -48,6 +48,24 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
     show_table([report["system"], report["solver"], f"engine {report['engine']}, seed {report['seed']}, {out}"], rows)
     for warning in report["warnings"]:
         print(f"warning: {warning}")
+
+
+def show_suite(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """One line for each system, then what went wrong or is warned of."""
+    rows = []
+    for name, result in results.items():
+        if "error" in result:
+            rows.append([name, "FAILED", "-", "-", "-", "-"])
+            continue
+        truth = result.get("truth", {}).get("epr")
+        seconds = f"{sum(result['seconds'].values()):.1f}"
+        error = _with_error(result["gradient_error"]) if result.get("gradient_error") else "-"
+        rows.append([name, result["solver"], _with_error(result["epr"]), number(truth), error, seconds])
+    show_table(["system", "solver", "EPR", "truth", "gradient error", "seconds"], rows)
+    for name, result in results.items():
+        lines = [result["error"]] if "error" in result else result["warnings"]
+        for line in lines:
+            print(f"{name}: {line}")
 
 
 def _exchange(found: Mapping[str, Any]) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pyness.errors import InputError, StoreError, TrainingError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
-from pyness.landscape.landscape import Landscape, fingerprint
+from pyness.landscape.landscape import Landscape
 from pyness.landscape.network import Network
 from pyness.landscape.newton import PATIENCE, Problem, State, convex_start, epr_share
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
@@ -77,7 +77,7 @@ def fit_landscape(
     }  # fmt: skip
     _check(system, samples, seed, options)
     training = samples.split(held_out, seed=seed)[1]
-    metadata = {"options": options, "seed": seed, "samples": fingerprint(samples)}
+    metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
     state = _resume(checkpoint, metadata) if resume else None
     with tqdm(total=steps + 1, desc="training", disable=None if progress else True, unit="step") as bar:
         network, problem = _assemble(system, training.to(device), seed, options)

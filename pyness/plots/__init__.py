@@ -2,12 +2,15 @@
 
 from pyness.plots.curves import profile, step_histogram, training
 from pyness.plots.fields import PlanarField
+from pyness.plots.integrators import bias_against_cost, comparison
 from pyness.plots.overview import overview
 from pyness.plots.pairs import pairs
 from pyness.plots.planar import density, flow, landscape, local_epr
 
 __all__ = [
     "PlanarField",
+    "bias_against_cost",
+    "comparison",
     "density",
     "flow",
     "landscape",

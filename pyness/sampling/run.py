@@ -31,7 +31,7 @@ from pyness.sampling.walls import Walls
 from pyness.solvers import Solver
 from pyness.systems import ParticleSystem, System
 
-__all__ = ["sample"]
+__all__ = ["equations", "sample"]
 
 log = logging.getLogger("pyness")
 
@@ -68,7 +68,8 @@ def sample(
     Args:
         system: what to sample.
         solver: ``"NAME"`` or ``"NAME:option=value,..."`` (``pyness solvers``); the system's own if not given.
-        engine: ``"torch"``, ``"julia"``, or ``"auto"``: Julia where it is ready, else torch.
+        engine: ``"torch"``, ``"julia"``, or ``"auto"``: Julia where it is ready, else torch. ``"julia-gpu"`` is what
+            ``"julia"`` means on a device; with ``device="cpu"`` its kernels run on the CPU, to try them out.
         walkers, burn_in, snapshots, spacing: see ``Plan``; times in the system's unit.
         dt, rtol, atol, burn_in_dt: step or tolerances, see ``Plan``; the same as options of the solver.
         start: ``"uniform"`` over the box, a tensor ``(walkers, d)``, or samples, whose last snapshots are taken (again
@@ -109,10 +110,10 @@ def sample(
 
 
 def _engine(name: str) -> type[Engine]:
-    if name == "julia":
-        from pyness.sampling.engines.julia import JuliaEngine
+    if name.startswith("julia"):
+        from pyness.sampling.engines.julia import DeviceEngine, JuliaEngine
 
-        return JuliaEngine
+        return DeviceEngine if name == "julia-gpu" else JuliaEngine
     from pyness.sampling.engines.torch import TorchEngine
 
     return TorchEngine
@@ -167,7 +168,7 @@ class _Run:
         plan = self.plan
         return {
             "system": self.system.to_dict(),
-            "equations": _equations(self.system),
+            "equations": equations(self.system),
             "solver": str(self.solver),
             "algorithm": self.solver.name,
             "options": dict(self.solver.options),
@@ -348,7 +349,7 @@ class _Run:
         return samples
 
 
-def _equations(system: System) -> str:
+def equations(system: System) -> str:
     """What tells systems apart that have one name and the same parameters: drift and noise at a few points."""
     x = system.domain.uniform(16, torch.Generator().manual_seed(0), dtype=torch.float64)
     return _digest(torch.cat([system.drift(x), system.diffusion.apply(x, x)]).cpu())

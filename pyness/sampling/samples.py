@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -80,6 +81,12 @@ class Samples:
     @property
     def dim(self) -> int:
         return self.states.shape[2]
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells whether two ``Samples`` hold the same states: their shape and a checksum."""
+        states = self.states.detach().cpu().contiguous()
+        return f"{tuple(states.shape)}:{hashlib.sha256(states.numpy().tobytes()).hexdigest()[:16]}"
 
     def __len__(self) -> int:
         return self.walkers

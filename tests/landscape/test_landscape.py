@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 import pyness
 from pyness.errors import InputError, StoreError
 from pyness.landscape.features import Features
-from pyness.landscape.landscape import Landscape, fingerprint
+from pyness.landscape.landscape import Landscape
 from pyness.systems.derivatives import value_and_divergence
 from tests.estimators.exact import double_well_states
 
@@ -25,7 +25,7 @@ def _landscape(system: pyness.System, samples: pyness.Samples, scale: float = 1.
     features = Features.draw(system, states, 20, generator)
     network = features.folded(scale * torch.randn(features.count, generator=generator, dtype=torch.float64))
     lowest = network.value(states).sum(1).min().item()
-    metadata = {"options": {"held_out": 0.25}, "seed": 3, "samples": fingerprint(samples)}
+    metadata = {"options": {"held_out": 0.25}, "seed": 3, "samples": samples.fingerprint}
     return Landscape(system, network, lowest, metadata)
 
 

@@ -285,3 +285,22 @@ def test_lightness_of_the_maps_runs_evenly(colours):
 
 def test_symbols():
     assert [symbol(n) for n in ("x", "x12", "x_1", "GATA6")] == ["$x$", "$x_{12}$", "$x_{1}$", "GATA6"]
+
+
+def test_bias_against_cost(tmp_path):
+    """Adaptive and fixed are told apart by their marks, the flagged by their colour, a ladder by its line."""
+    system = pyness.systems.get("ornstein-uhlenbeck", A=[[1.0, 1.0], [-1.0, 1.0]], D=0.5)
+    labels = ["EM:dt=0.5", "EM:dt=0.25", "EulerHeun:dt=0.1", "SOSRA"]
+    found = pyness.compare_solvers(
+        system, labels, engine="torch", walkers=500, seeds=1, burn_in=3.0, snapshots=2, spacing=1.0, progress=False
+    )
+    ax = plots.bias_against_cost(found)
+    marks = [line for line in ax.lines if line.get_marker() in ("o", "s")]
+    assert [line.get_marker() for line in marks] == ["s", "s", "s", "o"]
+    filled = [line.get_markerfacecolor() != "white" for line in marks]
+    assert filled == [found.flagged(label) for label in labels]
+    assert [text.get_text() for text in ax.texts] == labels
+    assert [line.get_xdata()[0] for line in marks] == pytest.approx([c.cost() for c in found.candidates])
+    figure = plots.comparison(found, tmp_path / "comparison.png")
+    assert len(figure.axes) == 2
+    assert (tmp_path / "comparison.png").stat().st_size > 0

@@ -1,0 +1,138 @@
+"""The sampling of a comparison: each integrator, seed and portion of the budget; a failure stops only its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyness
+from pyness.compare.budget import Budget
+from pyness.compare.directory import Directory
+from pyness.compare.judge import Candidate
+from pyness.compare.measure import Measurement, measure, pooled
+from pyness.compare.reference import Reference
+from pyness.errors import StoreError
+from pyness.sampling import Resolved, Samples
+from pyness.systems import System
+
+__all__ = ["Task", "candidate", "full_name", "of_samples"]
+
+log = logging.getLogger("pyness")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all integrators of a comparison share.
+
+    Attributes:
+        system: what is sampled.
+        reference: what is known of it.
+        budget: for each seed.
+        seeds: whole numbers.
+        plan: further keywords of ``pyness.sample``.
+        training: options of ``fit_landscape`` where landscapes are trained on the samples, else None.
+        directory: where parts are kept, or None.
+        progress: whether to show progress bars.
+    """
+
+    system: System
+    reference: Reference
+    budget: Budget
+    seeds: tuple[int, ...]
+    plan: Mapping[str, Any]
+    training: Mapping[str, Any] | None
+    directory: Directory | None
+    progress: bool
+
+
+def full_name(chosen: Resolved) -> str:
+    """Engine, algorithm and options, the same however they were typed."""
+    return f"{chosen.engine}:{str(chosen.solver).removeprefix(chosen.engine + ':')}"
+
+
+def candidate(task: Task, label: str, chosen: Resolved) -> Candidate:
+    """Sample with one integrator, all seeds. What goes wrong is written into ``error``; only an interruption passes."""
+    solver = chosen.solver
+    name = next((n for n in ("dt", "rtol", "atol") if n in solver.options and (n == "dt") != solver.adaptive), None)
+    if name is None:
+        name = "rtol" if solver.adaptive else "dt"
+    value = getattr(chosen.plan, name)
+    common = {
+        "label": label, "solver": full_name(chosen).partition(":")[2], "engine": chosen.engine,
+        "adaptive": solver.adaptive, "knob": None if value is None else (name, float(value)),
+    }  # fmt: skip
+    seeds, trained = [], []
+    try:
+        for seed in task.seeds:
+            parts, records = _one_seed(task, label, chosen, seed)
+            seeds.append(pooled(parts))
+            trained += records
+    except (KeyboardInterrupt, StoreError):
+        # an interruption and a full disk concern all of them
+        raise
+    except Exception as error:
+        why = " ".join((str(error).strip() or type(error).__name__).split())
+        log.warning("%s failed: %s", label, why)
+        return Candidate(**common, error=why)
+    epr = tuple(part.quantities["EPR"] for part in seeds if "EPR" in part.quantities)
+    return Candidate(**common, measurement=pooled(seeds), seeds=epr, trained=tuple(trained))
+
+
+def of_samples(task: Task, label: str, samples: Samples) -> Candidate:
+    """Samples that somebody else made, judged like the others; what they cost is not known."""
+    found = measure(task.system, samples, task.reference.cells)
+    epr = (found.quantities["EPR"],) if "EPR" in found.quantities else ()
+    return Candidate(label, measurement=found, seeds=epr)
+
+
+def _one_seed(task: Task, label: str, chosen: Resolved, seed: int) -> tuple[list[Measurement], list[dict[str, Any]]]:
+    folder = task.directory.of(full_name(chosen)) if task.directory else None
+    done: list[Measurement] = []
+    samples = None
+    while walkers := task.budget.next(done, label):
+        portion = len(done)
+        record = folder and task.directory.read(folder / f"seed{seed}-{portion}.json")
+        if record is None:
+            log.info("%s, seed %d: %d walkers", label, seed, walkers)
+            samples = _sample(task, chosen, seed, portion, walkers, folder)
+            found = measure(task.system, samples, task.reference.cells)
+            if folder:
+                task.directory.write(folder / f"seed{seed}-{portion}.json", found.to_dict())
+        else:
+            found, samples = Measurement.from_dict(record), None
+        done.append(found)
+    if task.training is None:
+        return done, []
+    record = folder and task.directory.read(folder / f"seed{seed}-trained.json")
+    if record is None:
+        if samples is None:
+            samples = _sample(task, chosen, seed, len(done) - 1, done[-1].walkers, folder)
+        log.info("%s, seed %d: training", label, seed)
+        record = _train(task, samples, seed)
+        if folder:
+            task.directory.write(folder / f"seed{seed}-trained.json", record)
+    return done, [record]
+
+
+def _sample(task: Task, chosen: Resolved, seed: int, portion: int, walkers: int, folder: Path | None) -> Samples:
+    keep = task.directory.store(folder, seed, portion) if folder else contextlib.nullcontext()
+    with keep as store:
+        return pyness.sample(
+            task.system, chosen.solver, chosen.engine, walkers=walkers, seed=task.budget.seed(seed, portion),
+            store=store, resume=store is not None, progress=task.progress, **task.plan,
+        )  # fmt: skip
+
+
+def _train(task: Task, samples: Samples, seed: int) -> dict[str, Any]:
+    from pyness.run import against_truth, strict
+
+    landscape = pyness.fit_landscape(task.system, samples, seed=seed, progress=task.progress, **task.training)
+    report = landscape.report(samples)
+    _, error, _ = against_truth(task.system, landscape, samples)
+    names = ("epr", "epr_upper", "epr_lower", "gradient_error")
+    record = {name: getattr(report, name).to_dict() for name in names} | {"seed": seed}
+    return strict(record | ({"potential_error": error} if error else {}))

@@ -1,0 +1,122 @@
+"""Bias against cost: what a comparison of integrators comes to, in one picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pyness.errors import InputError
+from pyness.plots.curves import step_histogram
+from pyness.plots.style import COLOURS, INK, QUIET, new_axes, new_figure, styled, title
+
+__all__ = ["bias_against_cost", "comparison"]
+
+GOOD, BAD = COLOURS[2], COLOURS[1]
+
+
+@styled
+def comparison(found: Any, path: str | Path | None = None) -> Figure:
+    """Bias against cost beside the lengths of the steps.
+
+    Args:
+        found: a ``Comparison``.
+        path: where to save the figure.
+
+    Raises:
+        InputError: not one of the integrators finished.
+    """
+    stepped = [c for c in found.candidates if c.measurement is not None and c.measurement.stats.get("step")]
+    adaptive = [c for c in stepped if "histogram" in c.measurement.stats["step"]]
+    figure = new_figure(10.4 if adaptive else 6.0, 4.1)
+    panels = figure.subplots(1, 2 if adaptive else 1, width_ratios=[1.35, 1] if adaptive else None, squeeze=False)[0]
+    bias_against_cost(found, ax=panels[0])
+    if adaptive:
+        for each in adaptive:
+            counted = each.measurement.stats["step"]["histogram"]
+            step_histogram(counted["edges"], counted["counts"], label=each.label, ax=panels[1])
+        for each in stepped:
+            if each not in adaptive:
+                # the shortest one: a burn-in may have been coarser
+                panels[1].axvline(each.measurement.stats["step"]["min"], color=INK, lw=0.9, ls=(0, (4, 3)))
+        panels[1].set_title("Step lengths (dashed: fixed)", loc="left")
+        panels[1].legend(loc="best", handlelength=1.4)
+    best = found.verdict.label
+    heading = f"cheapest without detectable bias: {best}" if best else "no listed integrator qualifies"
+    figure.suptitle(
+        f"{found.system}   ·   {found.settings['spent']}   ·   {heading}", x=0.008, ha="left", fontsize=9.5, color=QUIET
+    )
+    if path is not None:
+        figure.savefig(path)
+    return figure
+
+
+@styled
+def bias_against_cost(found: Any, *, ax: Axes | None = None) -> Axes:
+    """The most significant relative bias of each integrator against the drift evaluations for an independent sample.
+
+    Circles choose their steps, squares have a fixed one; filled where the bias was detected. A bias that was not
+    detected is drawn with two standard errors, and one that vanishes in them as an upper limit.
+
+    Args:
+        found: a ``Comparison``.
+
+    Raises:
+        InputError: not one of the integrators has both a cost and a reference.
+    """
+    ax = new_axes(ax, 5.2, 3.9)
+    drawn = []
+    for each in found.candidates:
+        judgement, cost = found.judgements[each.label], each.cost()
+        if cost is None or judgement.worst is None:
+            continue
+        bias = judgement.worst.relative
+        drawn.append((each, judgement, cost, abs(bias.value), 2 * bias.stderr))
+    if not drawn:
+        raise InputError("no integrator has both a cost and something to be compared with", "sample some that finish")
+    floor = 0.5 * min(max(size, error) for *_, size, error in drawn)
+    for each, judgement, cost, size, error in drawn:
+        colour = BAD if judgement.flagged else GOOD
+        marker = "o" if each.adaptive else "s"
+        ax.plot([cost, cost], [max(size - error, floor), size + error], color=colour, lw=1, alpha=0.7)
+        face = colour if judgement.flagged else "white"
+        ax.plot(cost, max(size, floor), marker, ms=7, mec=colour, mfc=face, mew=1.4)
+        ax.annotate(
+            each.label, (cost, max(size, floor)), xytext=(7, 4), textcoords="offset points", fontsize=7.5, color=INK
+        )
+    for members in _ladders(found):
+        points = sorted((cost, max(size, floor)) for each, _, cost, size, _ in drawn if each.label in members)
+        ax.plot(*zip(*points, strict=True), color=QUIET, lw=0.8, alpha=0.6, zorder=0)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    low, high = min(cost for _, _, cost, _, _ in drawn), max(cost for _, _, cost, _, _ in drawn)
+    # room for the labels to the right of the points
+    ax.set_xlim(low / 1.6, high * max(2.0, (high / low) ** 0.45))
+    ax.set_xlabel("drift evaluations for each independent sample")
+    ax.set_ylabel("relative bias")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color=QUIET, alpha=0.15, lw=0.6)
+    handles = [
+        Line2D([], [], marker=m, ls="", mec=QUIET, mfc="white", label=name)
+        for m, name in (("o", "adaptive"), ("s", "fixed step"))
+    ]
+    handles += [
+        Line2D([], [], marker="o", ls="", mec=BAD, mfc=BAD, label="flagged"),
+        Line2D([], [], marker="o", ls="", mec=GOOD, mfc="white", label="not detectable"),
+    ]
+    ax.legend(handles=handles, loc="best", handlelength=1.0)
+    title(ax, "Bias against cost")
+    return ax
+
+
+def _ladders(found: Any) -> list[set[str]]:
+    """Labels of the integrators that differ in step or tolerance only."""
+    kinds: dict[tuple, set[str]] = {}
+    for each in found.candidates:
+        if each.knob is not None and each.measurement is not None and math.isfinite(each.cost() or math.nan):
+            kinds.setdefault((each.engine, each.solver.partition(":")[0], each.knob[0]), set()).add(each.label)
+    return [labels for labels in kinds.values() if len(labels) > 1]
