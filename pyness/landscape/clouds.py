@@ -12,9 +12,9 @@ from pyness.systems import System
 
 __all__ = ["BEYOND", "Reference", "anchors", "flattened", "wall_points", "widened"]
 
-CENTERS = 256
+CENTERS = 200
 BANDWIDTHS = (0.15, 0.6)
-FAR = 0.12
+FAR = 0.3
 #: States this many times higher than ``top`` are out of reach: no residual is taken there.
 BEYOND = 1.3
 
@@ -92,13 +92,16 @@ class Reference:
         return torch.cat([self._log_density(part) for part in x.split(8192)])
 
     def _log_density(self, x: torch.Tensor) -> torch.Tensor:
-        apart = x.unsqueeze(1) - self.centers
-        for axis in self.domain.periodic:
-            apart[..., axis] -= self.period[axis] * torch.round(apart[..., axis] / self.period[axis])
+        around = list(self.domain.periodic)
+        across = [axis for axis in range(x.shape[1]) if axis not in around]
+        wrapped = x[:, None, around] - self.centers[:, around]
+        wrapped = wrapped - self.period[around] * torch.round(wrapped / self.period[around])
         parts = []
         for width in self.widths:
             normal = torch.log(width).sum() + 0.5 * x.shape[1] * math.log(2 * math.pi)
-            parts.append(torch.logsumexp(-0.5 * (apart / width).square().sum(-1), dim=1) - normal)
+            square = torch.cdist(x[:, across] / width[across], self.centers[:, across] / width[across]).square()
+            square = square + (wrapped / width[around]).square().sum(-1)
+            parts.append(torch.logsumexp(-0.5 * square, dim=1) - normal)
         return torch.logsumexp(torch.stack(parts), dim=0) - math.log(CENTERS * len(parts))
 
 
@@ -137,6 +140,6 @@ def anchors(
         stretch = 1.3 + torch.rand(count, 1, generator=generator, dtype=torch.float64)
         x = center + stretch * (cloud[torch.randint(0, len(cloud), (count,), generator=generator)] - center)
         x = x[system.domain.contains(x)]
-    near = cloud[torch.randperm(len(cloud), generator=generator)[:8000]]
+    near = cloud[torch.randperm(len(cloud), generator=generator)[:20_000]]
     distance = torch.cat([torch.cdist(part / scale, near / scale).min(1).values for part in x.split(2048)])
     return x[distance > FAR * math.sqrt(system.dim / 2)]

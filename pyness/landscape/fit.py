@@ -16,7 +16,7 @@ from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
 from pyness.landscape.landscape import Landscape
 from pyness.landscape.network import Network
-from pyness.landscape.newton import PATIENCE, Problem, State, convex_start, epr_share
+from pyness.landscape.newton import PATIENCE, SHARP, SMOOTH, Evidence, Problem, State, convex_start, epr_share
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
 from pyness.sampling import Samples
 from pyness.systems import System
@@ -27,6 +27,8 @@ EPR_STATES = 20_000
 CLOUD = 20_000
 TOP = 25.0
 ANCHORS = 3_000
+#: How much of ``TOP`` is certain of states that the rough potential of the start puts beyond reach.
+CERTAIN = 0.6
 
 
 def fit_landscape(
@@ -34,17 +36,17 @@ def fit_landscape(
     samples: Samples,
     seed: int = 0,
     *,
-    units: int = 80,
+    units: int = 100,
     steps: int = 40,
     points: int = 10_000,
-    contrast: int = 50_000,
+    contrast: int = 40_000,
     widening: float = 4.0,
     held_out: float = 0.5,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
     log: str | Path | None = None,
     resume: bool = False,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Landscape:
     """Learn the potential landscape of ``system`` from ``samples`` of its steady state.
 
@@ -64,7 +66,7 @@ def fit_landscape(
         device: where to compute.
         checkpoint: file that training goes on from with ``resume=True``, bit for bit.
         log: JSON-lines file, one record per step.
-        progress: show a progress bar on standard error.
+        progress: show a progress bar on standard error, where that is a terminal.
 
     Raises:
         InputError: options out of range, samples of another dimension.
@@ -126,38 +128,51 @@ def _assemble(system: System, training: Samples, seed: int, options: dict[str, A
         )
     few = options["points"] * 2 // 5
     many = options["points"] - few
-    cloud = clouds.widened(system, training, options["widening"], max(CLOUD, 2 * many), rate, seed).to(states)
+    wider = 2 * options["widening"]
+    cloud = clouds.widened(system, training, options["widening"], CLOUD, rate, seed).to(states)
+    edge = clouds.widened(system, training, wider, max(CLOUD, 3 * many), rate, seed + 1).to(states)
     own = states[torch.randperm(len(states), generator=generator)[:few]]
-    network = Network.draw(system, torch.cat([cloud[:many], own]), options["units"], generator)
-    count = len(network.parameters)
-    wide = clouds.Reference(system, cloud, generator)
-    network = convex_start(
-        network,
-        EntropyProduction(network, system, cloud, rate),
-        epr_share(_squared_drift(system, cloud), rate, count, len(cloud)),
-        Contrast(network, cloud, wide.draw(len(cloud), generator), wide.log_density, options["widening"]),
-    )
-    height = network.value(network.places(cloud))
-    base = torch.quantile(network.value(network.places(own)), 0.01).item()
-    even = clouds.flattened(height, base, options["widening"], TOP, many, generator)
-    points = torch.cat([cloud[even], own])
+    network = Network.draw(system, torch.cat([cloud[:many], edge[: many // 2], own]), options["units"], generator)
+    wide = _evidence(network, system, cloud, len(cloud), rate, options["widening"], generator)
+    rough = convex_start(network, wide, SHARP)
+    height = rough.value(network.places(edge))
+    base = torch.quantile(rough.value(network.places(own)), 0.01).item()
+    network = convex_start(rough, wide, SMOOTH)
+    even = clouds.flattened(height, base, wider, TOP, many, generator)
+    points = torch.cat([edge[even], own])
     wall_points, normals = clouds.wall_points(system, points.min(0).values, points.max(0).values, 400, generator)
-    far = clouds.anchors(system, cloud, states.std(0).clamp_min(1e-12), ANCHORS, generator)
-    far = torch.cat([far, cloud[height > base + clouds.BEYOND * TOP][:ANCHORS]])
-    reference = clouds.Reference(system, states, generator)
-    drawn = reference.draw(options["contrast"], generator)
+    far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
+    beyond = edge[height > base + clouds.BEYOND * TOP][:ANCHORS]
+    heights = torch.cat([far.new_full((len(far),), TOP), far.new_full((len(beyond),), CERTAIN * TOP)])
     problem = Problem(
-        epr=EntropyProduction(network, system, states[:EPR_STATES], rate),
-        contrast=Contrast(network, states[: options["contrast"]], drawn, reference.log_density),
+        evidence=_evidence(network, system, states, options["contrast"], rate, 1.0, generator),
         residual=Residual(network, system, points, rate),
         walls=Walls(network, system, wall_points, normals, rate) if len(wall_points) else None,
-        anchors=Anchors(network.places(far)) if len(far) else None,
+        anchors=Anchors(network, torch.cat([far, beyond]), heights, own[:500]) if len(heights) else None,
         rate=rate,
         top=TOP,
-        lowest=slice(len(even), None),
-        epr_share=epr_share(_squared_drift(system, states[:EPR_STATES]), rate, count, EPR_STATES),
+        lowest=slice(len(points) - len(own), None),
     )
     return network, problem
+
+
+def _evidence(
+    network: Network,
+    system: System,
+    states: torch.Tensor,
+    contrast: int,
+    rate: float,
+    widening: float,
+    generator: torch.Generator,
+) -> Evidence:
+    """What ``states: (n, d)`` of ``widening`` times the noise say of the potential."""
+    reference = clouds.Reference(system, states, generator)
+    drawn, few = reference.draw(contrast, generator), states[:EPR_STATES]
+    return Evidence(
+        EntropyProduction(network, system, few, rate),
+        epr_share(_squared_drift(system, few), rate, len(network.parameters), len(few)),
+        Contrast(network, states[:contrast], drawn, reference.log_density, widening),
+    )
 
 
 def _squared_drift(system: System, states: torch.Tensor) -> float:
@@ -176,7 +191,7 @@ def _recorder(
     bar: tqdm,
 ) -> Callable[[State, Network, dict[str, float]], None]:
     """What happens after each step: the certificate on a part of the held-out walkers, log, checkpoint, progress."""
-    judged = held_out.states[:2000, -1].double().to(problem.epr.drift)
+    judged = held_out.states[:2000, -1].double().to(problem.residual.drift)
     residual: Residual | None = None
 
     def after(state: State, network: Network, parts: dict[str, float]) -> None:

@@ -16,16 +16,19 @@ import torch
 
 from pyness.errors import TrainingError
 from pyness.landscape.network import Network
-from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Objective, Residual, Walls
+from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Objective, Residual, Ridge, Walls
 
-__all__ = ["WEIGHTS", "Problem", "State", "convex_start", "epr_share"]
+__all__ = ["PATIENCE", "SHARP", "SMOOTH", "WEIGHTS", "Evidence", "Problem", "State", "convex_start", "epr_share"]
 
 # the same for every system, since every term is dimensionless (see objective.py)
 # ``epr`` is what it counts where its noise is small: see epr_share
-WEIGHTS = {"epr": 10.0, "contrast": 100.0, "hjb": 1000.0, "walls": 1000.0, "anchors": 0.3}
+WEIGHTS = {"epr": 10.0, "contrast": 100.0, "hjb": 1000.0, "walls": 1000.0, "anchors": 1.0}
 LARGEST = 100.0
 CUT_WIDTH = 1.5
 FIRST_DAMPING, LEAST_DAMPING = 1e-3, 1e-12
+START_DAMPING = 1e-6
+#: Of the start for its heights, and for going on from it.
+SHARP, SMOOTH = 1e-5, 1e-2
 TRIES = 10
 SETTLED, PATIENCE = 0.01, 3
 NOISE_PENALTY = 100.0
@@ -50,41 +53,52 @@ class State:
 
 
 @dataclass
-class Problem:
-    """All terms of one landscape.
+class Evidence:
+    """What states say of the potential.
 
     Attributes:
-        rate: the Fisher rate ``S``.
-        top: points whose potential is more than this above the samples' lowest (in k_B T) fade from the residual.
-        lowest: which points of ``residual`` are samples.
         epr_share: factor on the weight of the EPR loss, ``epr_share(...)``.
     """
 
     epr: EntropyProduction
+    epr_share: float
     contrast: Contrast
+
+
+@dataclass
+class Problem:
+    """All terms of one landscape.
+
+    Attributes:
+        evidence: of the samples.
+        rate: the Fisher rate ``S``.
+        top: points whose potential is more than this above the samples' lowest (in k_B T) fade from the residual.
+        lowest: which points of ``residual`` are samples.
+    """
+
+    evidence: Evidence
     residual: Residual
     walls: Walls | None
     anchors: Anchors | None
     rate: float
     top: float
     lowest: slice
-    epr_share: float
 
     def weighed(self, network: Network) -> Objective:
         """The objective as it stands at ``network``: what fades, how high the anchors are, the residual's weight."""
         potential = network.value(self.residual.at)
         limit = self.top + potential[self.lowest].min()
         self.residual.fade = torch.sigmoid((limit - potential) / CUT_WIDTH)
-        terms = {"epr": self.epr, "contrast": self.contrast, "hjb": self.residual}
+        terms = {"epr": self.evidence.epr, "contrast": self.evidence.contrast, "hjb": self.residual}
         if self.walls is not None:
             self.walls.fade = torch.sigmoid((limit - network.value(self.walls.at)) / CUT_WIDTH)
             terms["walls"] = self.walls
         if self.anchors is not None:
-            self.anchors.floor = limit.item()
+            self.anchors.lowest = (limit - self.top - network.value(self.anchors.zero).mean()).item()
             terms["anchors"] = self.anchors
         # what the network cannot represent must not outvote what the samples say: all of the residual is one unit
         scale = min(LARGEST, 1.0 / (WEIGHTS["hjb"] * self.residual.loss(network).item()))
-        scales = {"epr": self.epr_share, "hjb": scale, "walls": scale}
+        scales = {"epr": self.evidence.epr_share, "hjb": scale, "walls": scale}
         return Objective(terms, {name: WEIGHTS[name] * scales.get(name, 1.0) for name in terms})
 
     def run(
@@ -100,10 +114,9 @@ class Problem:
         network = network.with_parameters(state.parameters)
         while state.settled < PATIENCE and state.step < steps:
             objective = self.weighed(network)
-            network, decrease = _descend(objective, network, state)
+            network, parts, decrease = _descend(objective, network, state)
             state.settled = state.settled + 1 if decrease < SETTLED else 0
             state.step += 1
-            parts = {name: value.item() for name, value in objective.parts(network).items()}
             after(state, network, parts | {"decrease": decrease, "damping": state.damping})
         return network
 
@@ -118,33 +131,39 @@ def epr_share(squared_drift: float, rate: float, parameters: int, states: int) -
     return 1.0 / (1.0 + NOISE_PENALTY * parameters / states * squared_drift / rate)
 
 
-def convex_start(network: Network, epr: EntropyProduction, share: float, contrast: Contrast) -> Network:
-    """``network`` with the output weights that minimise EPR loss and contrast over widened states."""
-    weights = {"epr": WEIGHTS["epr"] * share, "contrast": WEIGHTS["contrast"]}
-    objective, state = Objective({"epr": epr, "contrast": contrast}, weights), State()
+def convex_start(network: Network, wide: Evidence, ridge: float) -> Network:
+    """``network`` with the output weights that minimise EPR loss and contrast at wider noise.
+
+    The smaller the ``ridge`` the closer the heights; but large output weights that cancel make a stiff start for the
+    inner ones.
+    """
+    terms = {"epr": wide.epr, "contrast": wide.contrast, "ridge": Ridge()}
+    weights = {"epr": WEIGHTS["epr"] * wide.epr_share, "contrast": WEIGHTS["contrast"], "ridge": ridge}
+    objective, state = Objective(terms, weights), State(damping=START_DAMPING)
     for _ in range(START_STEPS):
-        network, decrease = _descend(objective, network, state, outer=True)
+        network, _, decrease = _descend(objective, network, state, outer=True)
         if decrease < SETTLED:
             break
     return network
 
 
-def _descend(objective: Objective, network: Network, state: State, outer: bool = False) -> tuple[Network, float]:
+def _descend(
+    objective: Objective, network: Network, state: State, outer: bool = False
+) -> tuple[Network, dict[str, float], float]:
     """One damped Gauss-Newton step, on the output weights alone if ``outer``; sets ``state``'s weights and damping.
 
-    The damping is the same in every direction: weights that hardly matter must not run away with a step that is
+    Returns the network, its terms, and how much the objective fell. The damping is the same in every direction: weights that hardly matter must not run away with a step that is
     scaled to them.
     """
     parameters = network.parameters.detach().requires_grad_()
-    before = objective.total(network.with_parameters(parameters))
+    start = objective.parts(network.with_parameters(parameters))
+    before = objective.weigh(start)
     (slope,) = torch.autograd.grad(before, parameters)
     columns = network.outer if outer else slice(None)
     slope, hessian = slope[columns], objective.hessian(network, outer)
     unit = hessian.diagonal()[network.outer].mean()
     if not bool(torch.isfinite(slope).all() & torch.isfinite(unit)):
-        raise TrainingError(
-            f"the potential is not finite after step {state.step}", "give more samples or fewer units"
-        )
+        raise TrainingError(f"the potential is not finite after step {state.step}", "give more samples or fewer units")
     identity = torch.eye(len(slope), dtype=slope.dtype, device=slope.device)
     parameters, before = parameters.detach(), before.item()
     for _ in range(TRIES):
@@ -154,14 +173,16 @@ def _descend(objective: Objective, network: Network, state: State, outer: bool =
             moved = parameters.clone()
             moved[columns] += change
             candidate = network.with_parameters(moved)
-            decrease = before - objective.total(candidate).item()
+            with torch.no_grad():
+                parts = objective.parts(candidate)
+            decrease = before - objective.weigh(parts).item()
             if decrease > 0:
                 expected = -(slope @ change + 0.5 * change @ hessian @ change).item()
                 gain = decrease / max(expected, 1e-300)
                 factor = 0.2 if gain > 0.5 else 3.0 if gain < 0.2 else 1.0
                 state.damping = max(factor * state.damping, LEAST_DAMPING)
                 state.parameters = moved
-                return candidate, decrease
+                return candidate, {name: value.item() for name, value in parts.items()}, decrease
         state.damping = max(4 * state.damping, LEAST_DAMPING)
     state.parameters = parameters
-    return network, 0.0
+    return network, {name: value.item() for name, value in start.items()}, 0.0

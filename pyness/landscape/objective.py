@@ -17,20 +17,20 @@ so the weights are the same for every system: ``R`` is a slope error times ``|F|
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch.nn.functional import softplus
 
-from pyness.landscape.network import Network, Places, full_diffusion
+from pyness.landscape.network import Network, full_diffusion
 from pyness.landscape.tangent import gradient_rows, residual_rows, value_rows
 from pyness.systems import System
 from pyness.systems.derivatives import value_and_divergence
 
 LogDensity = Callable[[torch.Tensor], torch.Tensor]
 
-__all__ = ["Anchors", "Contrast", "EntropyProduction", "Objective", "Residual", "Term", "Walls"]
+__all__ = ["Anchors", "Contrast", "EntropyProduction", "Objective", "Residual", "Ridge", "Term", "Walls"]
 
 #: Points that a Hessian is formed from, where a loss has many more: curvature needs less precision than slope.
 HESSIAN_ROWS = 4_000
@@ -54,8 +54,8 @@ class Objective:
     def parts(self, network: Network) -> dict[str, torch.Tensor]:
         return {name: term.loss(network) for name, term in self.terms.items()}
 
-    def total(self, network: Network) -> torch.Tensor:
-        return sum(self.weights[name] * value for name, value in self.parts(network).items())
+    def weigh(self, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+        return sum(self.weights[name] * value for name, value in parts.items())
 
     def hessian(self, network: Network, outer: bool) -> torch.Tensor:
         return sum(self.weights[name] * term.hessian(network, outer) for name, term in self.terms.items())
@@ -102,11 +102,14 @@ class Contrast:
         self.log_q, self.widening = (log_q(samples), log_q(reference)), widening
 
     def logits(self, network: Network) -> tuple[torch.Tensor, torch.Tensor]:
-        u = -network.value(self.samples) / self.widening - self.log_q[0]
-        v = -network.value(self.reference) / self.widening - self.log_q[1]
+        u, v = self._unbalanced(network, slice(None))
         # at the optimum the slope by c is zero, so c counts as a constant
         c = balance(u.detach(), v.detach())
         return u + c, v + c
+
+    def _unbalanced(self, network: Network, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        sides = zip((self.samples, self.reference), self.log_q, strict=True)
+        return tuple(-network.value(at[rows]) / self.widening - log_q[rows] for at, log_q in sides)
 
     def loss(self, network: Network) -> torch.Tensor:
         u, v = self.logits(network)
@@ -114,9 +117,11 @@ class Contrast:
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
         total, constant, curved = 0.0, 0.0, 0.0
-        for at, logit in zip((self.samples, self.reference), self.logits(network), strict=True):
+        u, v = self._unbalanced(network, slice(HESSIAN_ROWS))
+        c = balance(u, v)
+        for at, logit in ((self.samples, u + c), (self.reference, v + c)):
             rows = value_rows(network, at[:HESSIAN_ROWS], outer) / self.widening
-            p = torch.sigmoid(logit[:HESSIAN_ROWS])
+            p = torch.sigmoid(logit)
             curve = p * (1 - p) / len(p)
             total = total + rows.mT @ (rows * curve[:, None])
             constant, curved = constant + rows.mT @ curve, curved + curve.sum()
@@ -177,27 +182,45 @@ class Walls:
         return (self.fade * self.misfit(network)).square().mean()
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
-        rows = sum(gradient_rows(network, self.at, axis, outer) * self.pushed[:, axis, None] for axis in range(network.dim))
+        rows = sum(
+            gradient_rows(network, self.at, axis, outer) * self.pushed[:, axis, None] for axis in range(network.dim)
+        )
         rows = rows * (self.fade * self.weight)[:, None]
         return 2 * rows.mT @ rows / len(rows)
 
 
-@dataclass
-class Anchors:
-    """Where widened noise leaves no states the potential is only kept from falling below ``floor``."""
+class Ridge:
+    """Half the square of the output weights: large ones that cancel would make the others stiff."""
 
-    at: Places
-    floor: float = field(default=0.0)
+    def loss(self, network: Network) -> torch.Tensor:
+        return 0.5 * network.parameters[network.outer].square().sum()
+
+    def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
+        diagonal = torch.zeros_like(network.parameters)
+        diagonal[network.outer] = 1.0
+        return torch.diag(diagonal[network.outer] if outer else diagonal)
+
+
+class Anchors:
+    """Where there is no probability the potential is only kept from falling below ``heights`` above ``lowest``.
+
+    Both count from the mean over ``zero``, some samples, since the potential has no constant of its own.
+    """
+
+    def __init__(self, network: Network, points: torch.Tensor, heights: torch.Tensor, zero: torch.Tensor) -> None:
+        self.at, self.heights, self.zero, self.lowest = network.places(points), heights, network.places(zero), 0.0
 
     def misfit(self, network: Network) -> torch.Tensor:
         """How far below the floor, ``(n,)``, zero above it."""
-        return (network.value(self.at) - self.floor).clamp_max(0.0)
+        floor = network.value(self.zero).mean() + self.lowest + self.heights
+        return (network.value(self.at) - floor).clamp_max(0.0)
 
     def loss(self, network: Network) -> torch.Tensor:
         return self.misfit(network).square().mean()
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
-        rows = value_rows(network, self.at, outer) * (self.misfit(network) < 0)[:, None]
+        low = self.misfit(network) < 0
+        rows = (value_rows(network, self.at, outer) - value_rows(network, self.zero, outer).mean(0)) * low[:, None]
         return 2 * rows.mT @ rows / len(rows)
 
 
