@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from pyness.compare.reference import Cells
+from pyness.compare.steps import distribution, merged
 from pyness.estimators import Estimate, score_free_epr, stationarity
 from pyness.sampling import Samples
 from pyness.systems import System
@@ -34,6 +35,7 @@ class Measurement:
         effective: independent samples that the states are worth (of the slowest coordinate).
         stats: what the run counted, as in ``samples.stats``; empty for samples made elsewhere.
         relaxation: the slowest exchange seen, as in the stationarity test, or None.
+        steps: sums of the steps at the snapshots (:mod:`pyness.compare.steps`), or None.
         notes: what the stationarity test warns of apart from its z-scores.
     """
 
@@ -45,6 +47,7 @@ class Measurement:
     effective: float
     stats: dict[str, Any] = field(default_factory=dict)
     relaxation: dict[str, Any] | None = None
+    steps: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def measure(system: System, samples: Samples, cells: Cells | None = None) -> Mea
         effective=_effective(samples.states),
         stats=dict(samples.stats),
         relaxation=None if slow is None else slow.to_dict(),
+        steps=distribution(system, samples),
         notes=() if slow is None else tuple(slow.warnings),
     )
 
@@ -164,6 +168,7 @@ def pooled(parts: Sequence[Measurement]) -> Measurement:
         effective=sum(part.effective for part in parts),
         stats=_total([part.stats for part in parts]),
         relaxation=largest.relaxation,
+        steps=merged([part.steps for part in parts]),
         notes=largest.notes,
     )
 

@@ -2,7 +2,7 @@
 
 from pyness.plots.curves import profile, step_histogram, training
 from pyness.plots.fields import PlanarField
-from pyness.plots.integrators import bias_against_cost, comparison
+from pyness.plots.integrators import bias_against_cost, comparison, step_map
 from pyness.plots.overview import overview
 from pyness.plots.pairs import pairs
 from pyness.plots.planar import density, flow, landscape, local_epr
@@ -19,5 +19,6 @@ __all__ = [
     "pairs",
     "profile",
     "step_histogram",
+    "step_map",
     "training",
 ]
