@@ -72,7 +72,9 @@ class AttentionScore(nn.Module):
         super().__init__()
         self.system, self.shift, self.equivariant = system, shift, equivariant
         self.channels, self.radius = channels, self._reach(system, radius)
-        self.curved, self.placed = shift == "persistent", None in system.periods
+        # without translational noise the score is made of the curvature of U along the velocity
+        self.curved = system.noise == 0 and system.activity.name == "ou" and system.activity.speed > 0
+        self.placed = None in system.periods
         d, self.heads = system.space_dim, KINDS * channels
         for name in ("force", "speed", "turn", "place", "laplacian", "score_x", "score_g"):
             self.register_buffer(name, torch.ones(()))

@@ -14,11 +14,12 @@ SHIFTS = ("none", "equilibrium", "persistent")
 
 
 def choose(system: System, shift: str | None) -> str:
-    """The shift of that name, or the best there is.
+    """The shift of that name, or the score of equilibrium, of plain systems none.
 
     ``"equilibrium"``: ``(-grad U / eps, -g)``, the score at ``v0 = 0``. ``"persistent"``, for ``eps = 0``:
     ``s_g = -w / v0 - H w / (gamma v0)`` with the velocity ``w = v0 g - grad U`` and the Hessian ``H`` of ``U``; it is
-    exact for harmonic forces of any stiffness (derived from active_matter.md, 11.2, at ``eps = 0``).
+    exact for harmonic forces of any stiffness (derived from active_matter.md, 11.2, at ``eps = 0``), and far off
+    where particles slide past each other, so it is never taken unasked.
 
     Raises:
         UnknownNameError: no such shift.
@@ -29,7 +30,7 @@ def choose(system: System, shift: str | None) -> str:
     if shift is None:
         if not particles:
             return "none"
-        return "equilibrium" if system.noise > 0 or not driven else "persistent"
+        return "equilibrium"
     if shift not in SHIFTS:
         raise UnknownNameError.of("shift", str(shift), SHIFTS)
     if shift != "none" and not particles:
