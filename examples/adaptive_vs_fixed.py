@@ -20,31 +20,17 @@ def multiplicative(D=0.1, b=0.2):
 
 
 SYSTEMS = {
-    "double-well": ["EM:dt=0.05", "EM:dt=0.02", "EM:dt=0.005", "EulerHeun:dt=0.05", "SOSRA:rtol=1", "SOSRA:rtol=0.1"],
-    "limit-cycle": [
-        "EM:dt=0.1",
-        "EM:dt=0.02",
-        "EulerHeun:dt=0.02",
-        "EulerHeun:dt=0.005",
-        "SOSRA:rtol=1",
-        "SOSRA:rtol=0.1",
-    ],
-    multiplicative: [
-        "EM:dt=0.3",
-        "EM:dt=0.1",
-        "EM:dt=0.03",
-        "EM:dt=0.01",
-        "ImplicitEM:rtol=0.1",
-        "ImplicitEM:rtol=0.01",
-    ],
-    "aoup-harmonic": ["EM:dt=0.2", "EM:dt=0.05", "EulerHeun:dt=0.2", "SOSRA:rtol=1", "SOSRA:rtol=0.1"],
+    "double-well": "EM:dt=0.05 EM:dt=0.02 EM:dt=0.005 EulerHeun:dt=0.05 SOSRA:rtol=1 SOSRA:rtol=0.1",
+    "limit-cycle": "EM:dt=0.1 EM:dt=0.02 EulerHeun:dt=0.02 EulerHeun:dt=0.005 SOSRA:rtol=1 SOSRA:rtol=0.1",
+    multiplicative: "EM:dt=0.3 EM:dt=0.1 EM:dt=0.03 EM:dt=0.01 ImplicitEM:rtol=0.1 ImplicitEM:rtol=0.01",
+    "aoup-harmonic": "EM:dt=0.2 EM:dt=0.05 EulerHeun:dt=0.2 SOSRA:rtol=1 SOSRA:rtol=0.1",
 }
 
 figure = Figure(figsize=(11, 8), layout="constrained")
 panels = figure.subplots(-(-len(SYSTEMS) // 2), 2, squeeze=False).ravel()
 for ax, (system, solvers) in zip(panels, SYSTEMS.items(), strict=False):
     system = pyness.systems.get(system) if isinstance(system, str) else system()
-    found = pyness.compare_solvers(system, solvers, engine="torch", walkers=600, seeds=1)
+    found = pyness.compare_solvers(system, solvers.split(), engine="torch", walkers=600, seeds=1)
     print(found, end="\n\n")
     pyness.plots.bias_against_cost(found, ax=ax).set_title(system.name, loc="left")
 figure.savefig("adaptive_vs_fixed.png", dpi=160)
