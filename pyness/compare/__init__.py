@@ -68,7 +68,8 @@ def compare_solvers(
         seeds: how many, or which.
         walkers: 2000 of each seed if not given.
         reference: whether to use what is known of the steady state.
-        train: also train a landscape on the samples of each integrator and seed; options of ``fit_landscape`` or True.
+        train: also train a landscape (of particles: a score) on the samples of each integrator and seed; True, or
+            options of ``fit_landscape`` (``fit_score``).
         out: a directory that keeps each part as it is done, and ``comparison.json``, ``.txt`` and ``.png``.
         resume: go on with the comparison in ``out``: its integrators and those listed; what failed is tried again.
         overwrite: replace the comparison in ``out``.

@@ -194,6 +194,8 @@ def _headlines(found: Sequence[Convergence]) -> Iterable[str]:
 
 
 def _trained(record: Mapping[str, Any]) -> str:
+    if "error" in record:
+        return f"training of seed {record['seed']} failed: {record['error']}"
     epr = Estimate(record["epr"]["value"], record["epr"]["stderr"] or math.nan)
     text = f"landscape of seed {record['seed']}: EPR {epr}, gradient error {record['gradient_error']['value']:.2g}"
     error = record.get("potential_error")
