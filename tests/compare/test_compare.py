@@ -150,6 +150,15 @@ def test_a_budget_in_seconds_is_spent_in_portions():
         Budget(1, seconds=0.5).next([part], "EM")
 
 
+def test_what_is_left_to_sample():
+    """The same numbers whatever the chunk; a start of one's own; another precision."""
+    start = torch.zeros(300, 2)
+    options = {"start": start, "dtype": "float64", "max_failed": 0.1}
+    one, other = (_compare(["EM:dt=0.5"], chunk=chunk, **options) for chunk in (64, 10_000))
+    assert one.candidates[0].measurement.quantities == other.candidates[0].measurement.quantities
+    assert one.settings["plan"]["start"] == "given"
+
+
 def test_seeds_of_portions_differ():
     budget = Budget(1, evaluations=1.0)
     assert budget.seed(7, 0) == 7
@@ -261,6 +270,8 @@ def test_a_damaged_part_is_named(tmp_path):
         (["SOSRA"], {"seeds": [1, 1]}, InputError, r"\[1, 1\]"),
         (["SOSRA"], {"seeds": [1.5]}, InputError, r"\[1.5\]"),
         (["SOSRA"], {"walkers": 0}, InputError, "walkers is 0"),
+        (["SOSRA"], {"walkers": 5}, InputError, "walkers is 5"),
+        (["EM"], {"dt": 0.1}, UnknownNameError, "keyword of compare_solvers: 'dt'"),
         (["SOSRA"], {"budget": 1e5}, InputError, "walkers and a budget"),
         (["SOSRA"], {"walkers": None, "budget": 0}, InputError, "budget is 0"),
         (["SOSRA"], {"walkers": None, "seconds": -1.0}, InputError, "seconds is -1.0"),
