@@ -94,9 +94,9 @@ def test_dynamics_denoising_is_least_near_the_score():
 
 def test_a_learnt_score_of_two_coupled_particles(tmp_path):
     system = get("aoup-harmonic")
-    samples = gaussian(system, 30_000, seed=2)
+    samples = gaussian(system, 12_000, seed=2)
     score = fit_score(system, samples, steps=150, batch=512, log=tmp_path / "log.jsonl", progress=False)
-    fresh = gaussian(system, 20_000, seed=3).states[:, 0]
+    fresh = gaussian(system, 5_000, seed=3).states[:, 0]
     truth = system.truth.score(fresh)
     error = (score.score(fresh) - truth).square().mean() / truth.square().mean()
     assert error < 0.02
