@@ -25,7 +25,7 @@ from pyness.systems import System
 __all__ = ["Comparison", "adaptive_solvers", "compare_solvers"]
 
 #: Walkers of each integrator and seed where neither they nor a budget are given.
-WALKERS = 2000
+WALKERS = 1000
 #: Walkers below which errors mean nothing.
 FEWEST = 8
 #: What is left to ``pyness.sample``; steps and tolerances belong to each solver.
@@ -70,7 +70,7 @@ def compare_solvers(
         budget: drift evaluations that each integrator may spend on each seed, burn-in included.
         seconds: the same in seconds of sampling; with neither, each gets ``walkers``.
         seeds: how many, or which.
-        walkers: 2000 of each seed if not given.
+        walkers: 1000 of each seed if not given.
         reference: whether to use what is known of the steady state.
         train: also train a landscape (of particles: a score) on the samples of each integrator and seed; True, or
             options of ``fit_landscape`` (``fit_score``).
