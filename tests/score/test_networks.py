@@ -69,11 +69,6 @@ def test_attention_knows_its_derivatives(name, equivariant, monkeypatch):
         torch.testing.assert_close(found.sum(-1), expected.sum(-1), atol=1e-9, rtol=1e-9)
 
 
-def _shift_slope(system, shift, x, axis):
-    J = jacobian(lambda y: shift_with_terms(system, shift, y, None)[0], x)
-    return system.activity.rate * J[:, axis, axis]
-
-
 def test_random_probes_are_right_on_average():
     system, made = network("aoup-trap-64", system={"n_particles": 10})
     x = states(system)
@@ -89,12 +84,11 @@ def test_the_local_transformer_knows_its_derivatives():
     x = states(system)
     s, terms = made.with_terms(x)
     torch.testing.assert_close(s, made(x))
-    h, rate = 1e-5, system.activity.rate
+    h = 1e-5
     for axis in range(28, 56, 5):
-        moved = [made(x + sign * h * torch.eye(56, dtype=torch.float64)[axis])[:, axis] for sign in (1, -1)]
-        slope = rate * (moved[0] - moved[1]) / (2 * h) - _shift_slope(system, made.shift, x, axis)
-        shift = shift_with_terms(system, made.shift, x, None)[1][:, axis]
-        torch.testing.assert_close(terms[:, axis] - shift, slope, atol=1e-7, rtol=1e-5)
+        step = h * torch.eye(56, dtype=torch.float64)[axis]
+        slope = (made(x + step) - made(x - step))[:, axis] / (2 * h)
+        torch.testing.assert_close(terms[:, axis], system.activity.rate * slope, atol=1e-7, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gradient", [True, False])
