@@ -13,7 +13,7 @@ import torch
 from pyness.errors import InputError
 from pyness.sampling.stats import Stats
 from pyness.sampling.walls import Walls
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
 if TYPE_CHECKING:
     import xarray
@@ -169,10 +169,21 @@ class Samples:
         return store.load(path, system)
 
     def to_xarray(self) -> xarray.Dataset:
-        """The states as ``xarray``: variables by name over ``(walker, time)``, metadata as attributes."""
+        """The states as ``xarray``: variables by name over ``(walker, time)``, metadata as attributes.
+
+        Of particles there are two variables: ``x`` over ``(walker, time, particle, space)`` and ``g``, the activities.
+        """
         import xarray
 
         named = self.metadata.get("system", {})
+        if isinstance(self.system, ParticleSystem):
+            x, g = (part.cpu().numpy() for part in self.system.split(self.states))
+            over = ("walker", "time", "particle")
+            return xarray.Dataset(
+                {"x": ((*over, "space"), x), "g": ((*over, "component"), g)},
+                coords={"walker": range(self.walkers), "time": self.times.numpy()},
+                attrs={"system": self.system.name, "solver": str(self.metadata.get("solver", ""))},
+            )
         variables = named.get("variables") or [f"x{i + 1}" for i in range(self.dim)]
         values = self.states.cpu().numpy()
         return xarray.Dataset(

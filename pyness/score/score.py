@@ -134,6 +134,9 @@ class Score:
             "error_against_current": found.against_current.to_dict(),
             "parts": {name: block.to_dict() for name, block in found.blocks.items()},
         }
+        if isinstance(self.system, ParticleSystem) and samples.stats:
+            # burn-in included: how long a trajectory is against the memory of its activities
+            extra["persistence_times"] = samples.times[-1].item() * self.system.activity.rate
         if self._phases():
             extra["regions"] = self._regions(judged)
         return Report(

@@ -172,6 +172,7 @@ def test_saved_scores_give_the_same_numbers_and_transfer(few, tmp_path):
     report = score.report(samples)
     assert report.extra["epr_of"] == "activity"
     assert report.epr.value > 0
+    assert report.extra["persistence_times"] == pytest.approx(25 * 1e-4)
     assert any("no noise of their own" in note for note in report.warnings)
     larger = get("aoup-mips", n_particles=40, packing=0.3)
     y = larger.draw_start("uniform", 2, torch.Generator().manual_seed(0), torch.float64)
