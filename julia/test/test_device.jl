@@ -10,7 +10,7 @@ using PyNESS: Stream, draw, normals, philox
     pi4, key = (0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344), (0xa4093822, 0x299f31d0)
     @test philox(pi4, key) == (0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1)
     for T in (Float32, Float64)
-        z = [x for k in 1:50_000 for x in normals(T, philox((UInt32(k), 0x0, 0x0, 0x0), (0x1, 0x2)))]
+        z = [x for k in 1:50_000 for x in normals(T, philox((UInt32(k), zero4[2:4]...), (0x00000001, 0x00000002)))]
         @test abs(mean(z)) < 4 / sqrt(length(z))
         @test abs(mean(abs2, z) - 1) < 4 * sqrt(2 / length(z))
         @test abs(mean(z .^ 4) - 3) < 4 * sqrt(96 / length(z))
@@ -134,11 +134,11 @@ end
     walls = (low = [-0.5, -0.5], high = [0.5, 0.5], kinds = [1, 1])
     out, report = kernel(40; walls...)
     @test all(-0.5 .<= out .<= 0.5)
-    @test report.folds > 40 * 16 # more than a first launch has room for
     walker, face = zeros(Int, report.folds), zeros(Int, report.folds)
     position, displacement = zeros(2, report.folds), zeros(report.folds)
     folds!(walker, face, position, displacement)
     @test issorted(walker) && extrema(walker) == (0, 39)
+    @test maximum(w -> count(==(w), walker), 0:39) > 16 # a first launch has no room for that many
     @test Set(face) == Set(0:3)
     @test all(displacement .> 0)
     for (f, x) in zip(face, eachcol(position))
