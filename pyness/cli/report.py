@@ -35,8 +35,8 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
     said = ESTIMATES | OF_SCORES if report.get("defect") else ESTIMATES
     rows = [[name, _with_error(report[key]), what] for key, (name, what) in said.items() if report.get(key)]
     for name, part in report.get("parts", {}).items():
-        bounds = f"between {_with_error(part['lower'])} and {_with_error(part['upper'])}"
-        rows.append([f"EPR of the {name}", _with_error(part["naive"]), bounds])
+        low, high, learnt = (_with_error(part[key]) for key in ("lower", "upper", "naive"))
+        rows.append([f"EPR of the {name}", f"from {low}", f"to {high}, both bounds; as learnt {learnt}"])
     for name, found in report.get("regions", {}).items():
         share = f"{_with_error(found['share'])} of the activity part"
         rows.append([f"  {name}", _with_error(found["particles"]), f"of the particles, {share}"])
