@@ -22,6 +22,8 @@ _HOMES = {
     "score_free_epr": "pyness.estimators",
     "Landscape": "pyness.landscape",
     "fit_landscape": "pyness.landscape",
+    "Score": "pyness.score",
+    "fit_score": "pyness.score",
     "Comparison": "pyness.compare",
     "compare_solvers": "pyness.compare",
 }
@@ -31,6 +33,7 @@ _ROOMS = (
     "sampling",
     "estimators",
     "landscape",
+    "score",
     "grid",
     "compare",
     "plots",

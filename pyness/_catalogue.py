@@ -6,7 +6,7 @@ orders that those docstrings list as weak orders (SRIW2 and SRA3, "weak order 3"
 
 Default tolerances were chosen with StochasticDiffEq 6.66 by the stationary variance of Ornstein-Uhlenbeck processes
 (rates 1 to 1.5) and of ``dX = -X dt + sqrt(2 (a + b X^2)) dW``: at them it is right within 2.5 % for methods of weak
-order 1 and within 1 % for the others. ``benchmarks/solver_bias.jl`` repeats the measurement.
+order 1 and within 1 % for the others. ``tests/test_solvers.py`` (``validate``) repeats the measurement.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ DIAGONAL = frozenset({"diagonal"})
 COMMUTATIVE = frozenset({"additive", "diagonal", "commutative"})
 JULIA = ("julia",)
 BOTH = ("torch", "julia")
+DEVICES = ("julia", "julia-gpu")
 
 _FIXED = (Option("dt", float, None, "the step; required"),)
 _STEPS = (
@@ -215,9 +216,9 @@ def _explicit() -> Iterator[Algorithm]:
     diagonal = partial(
         _record, "SRK, diagonal noise", strong=1.5, weak=2.0, noise=DIAGONAL, stepping=_HIGH_ORDER, extra=(_DELTA,)
     )
-    yield diagonal("SOSRI", "first choice for diagonal noise that depends on the state", _RACKAUCKAS)
+    yield diagonal("SOSRI", "first choice for diagonal noise that depends on the state", _RACKAUCKAS, engines=DEVICES)
     yield diagonal("SOSRI2", "as SOSRI, with a larger stability region", _RACKAUCKAS)
-    yield diagonal("SRIW1", "the published tableau, for comparison", _ROESSLER)
+    yield diagonal("SRIW1", "the published tableau, for comparison", _ROESSLER, engines=DEVICES)
     yield diagonal("SRIW2", "deterministic order 3: little noise", _ROESSLER)
     yield diagonal("SRI", "SRIW1 through the generic tableau code: slower, for comparison", _ROESSLER)
 
@@ -308,9 +309,9 @@ OMITTED: dict[str, str] = {
     "IIF1M": "needs the drift in two parts",
     "IIF2M": "needs the drift in two parts",
     "IIF1Mil": "needs the drift in two parts",
-    "AutoSOSRI2": "switches between two algorithms: give the object itself, from diffeqpy",
-    "AutoSOSRA2": "switches between two algorithms: give the object itself, from diffeqpy",
-    "StochasticCompositeAlgorithm": "is made of other algorithms: give the object itself, from diffeqpy",
+    "AutoSOSRI2": "switches between two algorithms of different needs: take one of them",
+    "AutoSOSRA2": "switches between two algorithms of different needs: take one of them",
+    "StochasticCompositeAlgorithm": "is made of other algorithms: take one of them",
     "BAOAB": "needs positions and velocities as two equations; its law is that of Langevin dynamics only",
     "RandomEM": "for random ordinary differential equations",
     "RandomHeun": "for random ordinary differential equations",

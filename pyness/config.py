@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ __all__ = ["ENGINES", "RunConfig"]
 ENGINES = ("auto", "torch", "julia", "julia-gpu")
 SECTIONS = ("system", "sampling", "training")
 _TOP = ("engine", "solver", "seed", *SECTIONS)
-# what `sample` and `fit_landscape` take from the run itself rather than from a setting
+# what `sample` and the learner take from the run itself rather than from a setting
 _NOT_SETTINGS = {
     "system", "samples", "engine", "solver", "seed", "start", "store", "resume", "overwrite", "progress", "checkpoint",
     "log",
@@ -38,7 +38,7 @@ class RunConfig:
         solver: ``"NAME"`` or ``"NAME:option=value,..."``; None takes the system's own.
         seed: whole number, not negative, from which sampling and training both start; None is 0.
         sampling: keyword arguments of ``pyness.sample``.
-        training: keyword arguments of ``pyness.fit_landscape``.
+        training: keyword arguments of ``pyness.fit_landscape``, of particle systems ``pyness.fit_score``.
 
     Raises:
         UnknownNameError: a system or a setting that does not exist.
@@ -85,7 +85,7 @@ class RunConfig:
         Raises:
             InputError, SolverError: a value or a combination that makes no sense.
         """
-        from pyness import landscape, sampling, systems
+        from pyness import sampling, systems
 
         settings = {key: value for key, value in self.sampling.items() if key != "chunk"}
         system, seed = self.build(), self.seed or 0
@@ -101,7 +101,7 @@ class RunConfig:
             solver=str(solver),
             seed=seed,
             sampling={key: value for key, value in plan.items() if key not in in_solver and value is not None},
-            training=_defaults(landscape.fit_landscape) | dict(self.training),
+            training=_defaults(learner(self.system)) | dict(self.training),
         )
 
     def under(self, other: RunConfig) -> RunConfig:
@@ -223,18 +223,35 @@ def _own(solvers: Mapping[str, Any], system: str, path: str | Path) -> Any:
     return solvers.get(system, solvers.get("default"))
 
 
+def learner(system: str) -> Callable[..., Any]:
+    """What is learnt of a registered system: of particle systems a score, of others a landscape.
+
+    Raises:
+        UnknownNameError: no such system.
+    """
+    from pyness import systems
+
+    if issubclass(systems.kind(system), systems.ParticleSystem):
+        from pyness import score
+
+        return score.fit_score
+    from pyness import landscape
+
+    return landscape.fit_landscape
+
+
 def settings(system: str) -> dict[str, list[str]]:
     """The keys each section takes: ``system``, ``sampling`` and ``training``.
 
     Raises:
         UnknownNameError: no such system.
     """
-    from pyness import landscape, sampling, systems
+    from pyness import sampling, systems
 
     return {
         "system": list(systems.parameters(system)),
         "sampling": _keywords(sampling.sample),
-        "training": _keywords(landscape.fit_landscape),
+        "training": _keywords(learner(system)),
     }
 
 

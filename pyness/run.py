@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pyness
-from pyness.config import RunConfig
+from pyness.config import RunConfig, learner
 from pyness.errors import InterruptedRun, StoreError
 from pyness.files import write_whole
 
-__all__ = ["against_truth", "execute", "interrupted", "read_report", "strict"]
+__all__ = ["against_score", "against_truth", "execute", "interrupted", "read_report", "strict"]
 
 log = logging.getLogger("pyness")
 
@@ -61,17 +61,18 @@ def execute(
     )  # fmt: skip
     seconds.spent["sampling"] = samples.stats["seconds"]
     with seconds.of("training"):
-        landscape = pyness.fit_landscape(
+        learnt = learner(config.system)(
             system, samples, seed=config.seed, checkpoint=out / CHECKPOINT, log=out / LOG, resume=True,
             progress=progress, **config.training,
         )  # fmt: skip
-        landscape.save(out / MODEL)
+        learnt.save(out / MODEL)
     log.info("trained; now the certificate, the bounds and the comparison with what is known")
     with seconds.of("report"):
-        report = landscape.report(samples)
-        truth, error, reference = against_truth(system, landscape, samples)
+        report = learnt.report(samples)
+        of_score = isinstance(learnt.system, pyness.systems.ParticleSystem)
+        truth, error, reference = (against_score if of_score else against_truth)(system, learnt, samples)
     with seconds.of("figures"):
-        _draw(out, landscape, samples, report, reference)
+        _draw(out, learnt, samples, report, reference)
     result = {
         **report.to_dict(),
         "system": config.system,
@@ -86,7 +87,7 @@ def execute(
     if truth:
         result["truth"] = truth
     if error:
-        result["potential_error"] = error
+        result["score_error" if of_score else "potential_error"] = error
     write_whole({out / REPORT: json.dumps(strict(result), indent=2) + "\n"}, RETRY)
     seconds.forget()
     return read_report(out)
@@ -212,17 +213,35 @@ def against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict
     return truth, error, reference
 
 
-def _draw(out: Path, landscape: Any, samples: Any, report: Any, reference: Any) -> None:
+def against_score(system: Any, score: Any, samples: Any) -> tuple[dict, dict, None]:
+    """What is known exactly of particles, and how far the score is from it in the norm of ``D``, squared."""
+    truth = {"epr": system.truth.epr, "epr_error": system.truth.epr_error, "source": system.truth.source}
+    if truth["epr"] is None:
+        truth = {}
+    if system.truth.activity_epr is not None:
+        truth["activity_epr"] = system.truth.activity_epr
+    if system.truth.score is None:
+        return truth, {}, None
+    x = samples.states[:2000, -1].double()
+    exact, D = system.truth.score(x), system.diffusion(x)
+    off = (D * (score.score(x).nan_to_num() - exact).square())[:, D > 0].sum()
+    size = (D * exact.square())[:, D > 0].sum()
+    return truth, {"relative_square": (off / size).item()}, None
+
+
+def _draw(out: Path, learnt: Any, samples: Any, report: Any, reference: Any) -> None:
     from pyness import plots
 
-    plots.overview(landscape, samples, report, out / "overview.png", truth=reference)
+    if isinstance(learnt.system, pyness.systems.ParticleSystem):
+        plots.active_overview(learnt, samples, report, out / "overview.png")
+    else:
+        plots.overview(learnt, samples, report, out / "overview.png", truth=reference)
     records = [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()]
     if records:
         # near the end the gradient error is as small as its sampling error and may come out negative
-        curves = {
-            "gradient error": [abs(r["gradient_error"]) for r in records],
-            "HJB residual": [r["hjb"] for r in records],
-        }
+        curves = {"gradient error": [abs(r["gradient_error"]) for r in records]}
+        if "hjb" in records[0]:
+            curves["HJB residual"] = [r["hjb"] for r in records]
         axes = plots.training([r["step"] for r in records], curves)
         axes.figure.savefig(out / "training.png")
     histogram = samples.stats["step"].get("histogram")

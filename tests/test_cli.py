@@ -294,8 +294,8 @@ def test_ctrl_c_in_sampling_leaves_a_directory_that_goes_on(refused, pyness_, la
     append, interrupted, whole = Store.append, tmp_path / "interrupted", tmp_path / "whole"
     two_blocks = [*RUN, "--set=walkers=5000"]
 
-    def then_interrupt(self, *args):
-        append(self, *args)
+    def then_interrupt(self, *args, **options):
+        append(self, *args, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -379,7 +379,7 @@ def test_another_run_is_not_resumed(refused, pyness_, landscape, tmp_path):
         (["run", "double-well", "--solver", "EM"], "EM has a fixed step and no dt was given"),
         (["run", "double-well", "--solver", "EM:dt=-1"], "dt is '-1'"),
         (["run", "double-well", "--solver", "EM:rtol=1"], "no option 'rtol'"),
-        (["run", "double-well", "--engine", "jula"], "unknown engine 'jula'; did you mean 'julia'?"),
+        (["run", "double-well", "--engine", "jula"], "unknown engine 'jula'; did you mean 'julia'"),
         (["run", "double-well", "--seed", "1.5"], "seed is '1.5'"),
         (["run", "double-well", "--seed=-1"], "seed is -1"),
         (["run", "double-well", "--set", "walkers=0"], "walkers is 0"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
 from pyness.cli import main
+from pyness.compare import runs
 
 SMALL = [f"--set={s}" for s in ("walkers=60", "burn_in=0.5", "snapshots=2", "spacing=0.5")]
 COMPARE = ["compare", "double-well", "--engine=torch", "--quiet", "--seeds=2", *SMALL]
@@ -99,3 +101,25 @@ def test_a_comparison_of_another_system_is_left_alone(pyness_, tmp_path):
         assert code == 2
         assert text in err
     assert (out / "comparison.json").read_bytes() == before
+
+
+def test_ctrl_c_says_how_to_go_on(pyness_, tmp_path, monkeypatch):
+    """The command that is named does go on, and ends with the comparison that the first would have made."""
+    out, calls = tmp_path / "cmp", []
+    measured = runs.measure
+
+    def interrupting(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measured(*arguments)
+
+    monkeypatch.setattr(runs, "measure", interrupting)
+    code, _, err = pyness_(*COMPARE, "--solver=EM:dt=0.05", "--solver=EM:dt=0.1", "--out", out)
+    assert code == 130
+    said = err.splitlines()[-1]
+    assert f"{out} keeps what is done" in said
+    again = shlex.split(said.partition("go on with: pyness ")[2])
+    assert pyness_(*again, "--quiet")[0] == 0
+    # two integrators and two seeds, one of them measured twice
+    assert len(calls) == 5

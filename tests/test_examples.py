@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -15,3 +17,13 @@ def test_own_system(tmp_path):
     )
     assert "epr = 105.26" in run.stdout
     assert (tmp_path / "fitzhugh-nagumo.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.validate
+@pytest.mark.parametrize(("name", "said"), [("adaptive_vs_fixed", "verdict: "), ("swap_integrators", "EM:dt=0.1 ")])
+def test_integrators(tmp_path, name, said):
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert said in run.stdout
+    assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"

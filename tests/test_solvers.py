@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pyness
 from pyness import solvers
 from pyness.errors import InputError, SolverError, UnknownNameError
 from pyness.solvers import ALGORITHMS, NOISE, OMITTED, Solver, check, fitting, parse
@@ -391,3 +392,55 @@ def test_calculus_by_the_mean_of_a_martingale(name):
     right, wrong = (ito, stratonovich) if ALGORITHMS[name].calculus == "ito" else (stratonovich, ito)
     assert right < 5
     assert wrong > 8
+
+
+def ornstein_uhlenbeck(d):
+    """Rates between 1 and 1.5 around a rotation: ``A`` and ``D`` with the stationary covariance ``S`` in each plane."""
+    A = torch.tensor([[1.0, 0.8], [-0.3, 1.5]], dtype=torch.float64)
+    D = torch.tensor([0.1, 0.2], dtype=torch.float64)
+    eye = torch.eye(2, dtype=torch.float64)
+    S = torch.linalg.solve(torch.kron(A, eye) + torch.kron(eye, A), (2 * torch.diag(D)).reshape(-1)).reshape(2, 2)
+    blocks = torch.block_diag(*[A] * (d // 2))
+    made = pyness.System(
+        "test", d, lambda x: -(x @ blocks.to(x).T), D.repeat(d // 2).tolist(), pyness.Box([-1] * d, [1] * d, "open")
+    )
+    return made, S
+
+
+def relative_variance(samples, S) -> tuple[float, float]:
+    """Mean of ``x' S^-1 x / d - 1`` over planes, snapshots and walkers, and its standard error over walkers."""
+    x = samples.states.double().unflatten(-1, (-1, 2))
+    value = (torch.einsum("...i,ij,...j->...", x, torch.linalg.inv(S), x) / 2 - 1).mean((-1, -2))
+    return value.mean().item(), value.std().item() / math.sqrt(len(value))
+
+
+@pytest.mark.julia
+def test_rejected_steps_add_no_noise_in_many_dimensions():
+    """Beyond 20 dimensions states are vectors, for which StochasticDiffEq's own treatment of rejections adds 4 %."""
+    made, S = ornstein_uhlenbeck(24)
+    plan = {"walkers": 400, "burn_in": 5.0, "snapshots": 4, "spacing": 2.0, "dtype": "float64", "engine": "julia"}
+    samples = pyness.sample(made, "SOSRI:rtol=1e-2,delta=1", **plan)
+    assert samples.stats["steps_rejected"] > 0
+    off, error = relative_variance(samples, S)
+    assert error < 0.008
+    assert abs(off) < 4 * error
+
+
+@pytest.mark.julia
+@pytest.mark.validate
+@pytest.mark.parametrize("name", [a.name for a in EVERY if "julia" in a.engines])
+def test_defaults_give_the_stationary_variance(name):
+    """At the default tolerance, or dt = 0.02, the variance is right within what the catalogue's page says."""
+    algorithm = ALGORITHMS[name]
+    adapts = bool(algorithm.adaptive_noise)
+    spec = name if adapts else f"{name}:adaptive=false,dt=0.02" if algorithm.adaptive else f"{name}:dt=0.02"
+    allowed = 0.04 if not adapts else 0.025 if algorithm.weak_order == 1 else 0.01
+    plan = {"walkers": 4000, "burn_in": 6.0, "snapshots": 5, "spacing": 2.0, "dtype": "float64", "engine": "julia"}
+    cases = [ornstein_uhlenbeck(2)]
+    if name in fitting(DIAGONAL, "julia") and (not adapts or "diagonal" in algorithm.adaptive_noise):
+        box = pyness.Box([-1, -1], [1, 1], "open")
+        multiplicative = pyness.System("test", 2, lambda x: -x, lambda x: 0.1 + 0.1 * x**2, box)
+        cases.append((multiplicative, torch.eye(2, dtype=torch.float64) / 9))
+    for made, S in cases:
+        off, error = relative_variance(pyness.sample(made, spec, **plan), S)
+        assert abs(off) < allowed + 4 * error

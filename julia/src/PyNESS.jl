@@ -21,6 +21,9 @@ using SciMLBase: SciMLBase, ReturnCode, SDEProblem, get_proposed_dt, init, set_p
 using StaticArrays: MMatrix, MVector, SMatrix, SVector, StaticArray
 using StochasticDiffEq: StochasticDiffEq
 
+# where the traits of algorithms live: from version 7 on the solvers are in packages of their own
+const Traits = isdefined(StochasticDiffEq, :StochasticDiffEqCore) ? StochasticDiffEq.StochasticDiffEqCore : StochasticDiffEq
+
 export algorithm, check!, define, folds!, sample!
 
 include("elementary.jl")
@@ -31,6 +34,7 @@ include("plan.jl")
 include("tally.jl")
 include("walker.jl")
 include("sample.jl")
+include("device.jl")
 include("workload.jl")
 
 end

@@ -79,7 +79,7 @@ function sample!(
     box, frame = Box(V(low), V(high), kinds), Frame(V, rotation)
     plan = Plan{V}(
         burn_in, size(out, 2), spacing, adaptive, dt, burn_in_dt, dtmax, lengths(frame, V(tolerance)),
-        something(delta, StochasticDiffEq.delta_default(algorithm)), adaptive ? maxiters : typemax(Int)
+        something(delta, Traits.delta_default(algorithm)), adaptive ? maxiters : typemax(Int)
     )
     derivative = hasproperty(algorithm, :nlsolve)
     next, walkers = Threads.Atomic{Int}(1), size(start, 2)

@@ -24,9 +24,9 @@ end
 
 Tally() = Tally(0, 0, 0, Inf, 0.0, zeros(Int, HISTOGRAM_BINS), Folds(), Failure[])
 
-@inline function count_length!(tally::Tally, step)
+@inline function count_length!(tally::Tally, step, count = 1)
     bin = floor((log10(step) - FIRST_DECADE) * BINS_PER_DECADE)
-    tally.histogram[1 + unsafe_trunc(Int, clamp(bin, 0.0, HISTOGRAM_BINS - 1.0))] += 1
+    tally.histogram[1 + unsafe_trunc(Int, clamp(bin, 0.0, HISTOGRAM_BINS - 1.0))] += count
     return nothing
 end
 

@@ -49,7 +49,7 @@ end
 _noise(algorithm, ::Equation{false}, x, adaptive) = nothing
 function _noise(algorithm, ::Equation{true}, x, adaptive)
     adaptive || return nothing
-    second = StochasticDiffEq.alg_needs_extra_process(algorithm) ? zero(x) : nothing
+    second = Traits.alg_needs_extra_process(algorithm) ? zero(x) : nothing
     return WienerProcess!(
         0.0, zero(x), second; rng = Xoshiro(0), save_everystep = false, rswm = RSWM(adaptivealg = :RSwM2)
     )

@@ -1,6 +1,6 @@
 # Models the tests share, written as the translator writes them.
 
-const OU = """
+OU = """
 function drift!(du, u, p, t)
     du[1] = -p[1] * u[1] + p[2] * u[2]
     du[2] = -p[2] * u[1] - p[1] * u[2]
@@ -16,12 +16,7 @@ noise(u, p, t) = SVector{2}(p[1], p[1])
 """
 
 "Rate 1, rotation 1/2, noise sqrt(2 * 0.5): the stationary covariance is 0.5 I."
-const OU_PARAMETERS = ([1.0, 0.5], [1.0])
-
-const CONSTANT = """
-drift!(du, u, p, t) = (du .= p; nothing)
-noise!(du, u, p, t) = (du .= p; nothing)
-"""
+OU_PARAMETERS = ([1.0, 0.5], [1.0])
 
 PyNESS.define("ou", OU, 2, false, true)
 

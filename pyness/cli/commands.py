@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyness.cli.report import show_report, show_suite
 from pyness.cli.tables import number, pairs, show_json, show_table
-from pyness.errors import InputError
+from pyness.errors import InputError, InterruptedRun
 
 if TYPE_CHECKING:
     from pyness.config import RunConfig
@@ -150,14 +151,26 @@ def compare(arguments: argparse.Namespace) -> int:
     if not (listed or arguments.resume):
         raise InputError("no solver is given", "give --solver NAME, once or more, or --all-adaptive")
     out = Path(arguments.out or Path("runs") / f"{arguments.what}-compare")
-    found = compare_solvers(
-        system, listed, engine=arguments.engine, seeds=_whole("seeds", arguments.seeds),
-        budget=_real("budget", arguments.budget), seconds=_real("seconds", arguments.seconds),
-        train=dict(config.training) if arguments.train else False, out=out, resume=arguments.resume,
-        overwrite=arguments.overwrite, progress=not arguments.quiet, **plan,
-    )  # fmt: skip
+    try:
+        found = compare_solvers(
+            system, listed, engine=arguments.engine, seeds=_whole("seeds", arguments.seeds),
+            budget=_real("budget", arguments.budget), seconds=_real("seconds", arguments.seconds),
+            train=dict(config.training) if arguments.train else False, out=out, resume=arguments.resume,
+            overwrite=arguments.overwrite, progress=not arguments.quiet, **plan,
+        )  # fmt: skip
+    except InterruptedRun as interrupt:
+        raise InterruptedRun(interrupt.problem, f"go on with: {_once_more(arguments, listed, out)}") from interrupt
     print(found.json() if arguments.json else found, end="" if arguments.json else "\n")
     return 3 if found.failed else 0
+
+
+def _once_more(arguments: argparse.Namespace, solvers: list[str], out: Path) -> str:
+    """The command that goes on with a comparison: the same, with ``--resume``."""
+    words = ["pyness", "compare", arguments.what, *(f"--solver={label}" for label in solvers)]
+    words += [f"--set={setting}" for setting in arguments.settings]
+    options = {name: getattr(arguments, name) for name in ("engine", "budget", "seconds", "seeds")}
+    words += [f"--{name}={value}" for name, value in options.items() if value is not None]
+    return shlex.join([*words, *(["--train"] if arguments.train else []), "--out", str(out), "--resume"])
 
 
 def report(arguments: argparse.Namespace) -> None:

@@ -19,13 +19,34 @@ ESTIMATES = {
 }
 
 
+# what a score's report says otherwise: nothing in it assumes a gradient
+OF_SCORES = {
+    "epr": ("entropy production rate", "k_B per unit time; no bias from the network"),
+    "epr_upper": ("  upper bound", "right for every score: its defect is taken off"),
+    "gradient_error": ("score error", "E|s_t - s|^2 / E|s|^2 in the norm of D, no truth needed"),
+    "defect": ("defect", "E[v . s_t], 0 for a gradient"),
+    "error_against_current": ("score error", "relative to the EPR above: the stricter measure"),
+}
+
+
 def show_report(report: Mapping[str, Any], out: Path) -> None:
     """Numbers with their errors, what is known of the truth, where the time went, and every warning."""
     truth, error, sampling = report.get("truth"), report.get("potential_error"), report["sampling"]
-    rows = [[name, _with_error(report[key]), what] for key, (name, what) in ESTIMATES.items() if report.get(key)]
-    if truth:
+    said = ESTIMATES | OF_SCORES if report.get("defect") else ESTIMATES
+    rows = [[name, _with_error(report[key]), what] for key, (name, what) in said.items() if report.get(key)]
+    for name, part in report.get("parts", {}).items():
+        low, high, learnt = (_with_error(part[key]) for key in ("lower", "upper", "naive"))
+        rows.append([f"EPR of the {name}", f"from {low}", f"to {high}, both bounds; as learnt {learnt}"])
+    for name, found in report.get("regions", {}).items():
+        share = f"{_with_error(found['share'])} of the activity part"
+        rows.append([f"  {name}", _with_error(found["particles"]), f"of the particles, {share}"])
+    if truth and "epr" in truth:
         rows.append(["truth: EPR", _with_error({"value": truth["epr"], "stderr": truth["epr_error"]}), truth["source"]])
         rows.append(["  deviation", _deviation(report["epr"], truth), "standard errors"])
+    if truth and "activity_epr" in truth:
+        rows.append(["truth: activity", number(truth["activity_epr"]), "E[v_g^2] / gamma"])
+    if report.get("score_error"):
+        rows.append(["truth: score", number(report["score_error"]["relative_square"]), "squared distance, relative"])
     if error:
         weighted = number(error["rrmse_weighted"])
         rows.append(["truth: potential", number(error["rrmse"]), f"rRMSE; {weighted} weighted by density, best shift"])

@@ -16,7 +16,7 @@ from pyness.compare.directory import RESULT, Directory
 from pyness.compare.judge import Candidate, Judgement, Verdict, choose, judge
 from pyness.compare.reference import Reference, known
 from pyness.compare.runs import Task, candidate, full_name, of_samples
-from pyness.errors import InputError, InterruptedRun, PynessError, SolverError
+from pyness.errors import InputError, InterruptedRun, PynessError, SolverError, UnknownNameError
 from pyness.files import write_whole
 from pyness.sampling import Resolved, Samples, resolve, sample
 from pyness.sampling.run import equations
@@ -25,7 +25,11 @@ from pyness.systems import System
 __all__ = ["Comparison", "adaptive_solvers", "compare_solvers"]
 
 #: Walkers of each integrator and seed where neither they nor a budget are given.
-WALKERS = 2000
+WALKERS = 1000
+#: Walkers below which errors mean nothing.
+FEWEST = 8
+#: What is left to ``pyness.sample``; steps and tolerances belong to each solver.
+PLAN = ("burn_in", "snapshots", "spacing", "start", "dtype", "device", "max_failed", "chunk")
 #: Walkers that find out what an adaptive integrator costs.
 PROBE = 4
 #: Probability below which seeds that differ are worth a warning.
@@ -66,14 +70,15 @@ def compare_solvers(
         budget: drift evaluations that each integrator may spend on each seed, burn-in included.
         seconds: the same in seconds of sampling; with neither, each gets ``walkers``.
         seeds: how many, or which.
-        walkers: 2000 of each seed if not given.
+        walkers: 1000 of each seed if not given.
         reference: whether to use what is known of the steady state.
-        train: also train a landscape on the samples of each integrator and seed; options of ``fit_landscape`` or True.
+        train: also train a landscape (of particles: a score) on the samples of each integrator and seed; True, or
+            options of ``fit_landscape`` (``fit_score``).
         out: a directory that keeps each part as it is done, and ``comparison.json``, ``.txt`` and ``.png``.
         resume: go on with the comparison in ``out``: its integrators and those listed; what failed is tried again.
         overwrite: replace the comparison in ``out``.
         progress: show progress bars on standard error, where that is a terminal.
-        **plan: ``burn_in``, ``snapshots``, ``spacing``, ``start``, ``dtype``, ``device``, ``max_failed`` of
+        **plan: ``burn_in``, ``snapshots``, ``spacing``, ``start``, ``dtype``, ``device``, ``max_failed``, ``chunk`` of
             ``pyness.sample``.
 
     Raises:
@@ -92,12 +97,17 @@ def compare_solvers(
         raise InputError("resume or overwrite without a directory", "give out=DIR")
     if resume and overwrite:
         raise InputError("both resume and overwrite", "give one of them")
+    for key in plan:
+        if key not in PLAN:
+            raise UnknownNameError.of("keyword of compare_solvers:", key, PLAN)
     seeds = _seeds(seeds)
     limit = Budget(WALKERS if walkers is None else walkers, budget, seconds)
     if walkers is not None and (budget or seconds):
         raise InputError("walkers and a budget", "give one of them: a budget is turned into walkers")
     given = dict(samples or {})
     chosen = _chosen(system, solvers, engine, limit, plan)
+    if limit.walkers < FEWEST:
+        raise InputError(f"walkers is {walkers}", f"give at least {FEWEST}: errors come from the spread between them")
     if isinstance(solvers, str) or not (solvers or given or resume):
         raise InputError(f"solvers are {solvers!r}", 'list them, as in ["EM:dt=1e-2", "SOSRA"]')
     for label in given:
@@ -180,7 +190,8 @@ def _chosen(
     same: dict[tuple, str] = {}
     for spec in () if isinstance(specs, str) else specs:
         solver = catalogue.parse(spec)
-        how = resolve(system, solver, engine, walkers=limit.walkers, **{k: v for k, v in plan.items() if k != "start"})
+        times = {key: value for key, value in plan.items() if key not in ("start", "chunk")}
+        how = resolve(system, solver, engine, walkers=limit.walkers, **times)
         key = (how.engine, how.solver.name, tuple(sorted(how.solver.options.items())))
         if key in same or solver.label in chosen:
             other = same.get(key, solver.label)

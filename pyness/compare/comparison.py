@@ -14,6 +14,7 @@ from scipy.stats import chi2
 from pyness.compare.convergence import Convergence
 from pyness.compare.judge import Candidate, Judgement, Verdict
 from pyness.compare.reference import Reference
+from pyness.compare.steps import summary
 from pyness.estimators import Estimate
 from pyness.files import write_whole
 
@@ -143,6 +144,7 @@ def _record(candidate: Candidate, judgement: Judgement) -> dict[str, Any]:
         "effective_samples": found.effective,
         "cost": {f"{unit}_per_effective_sample": value for unit, value in per_sample.items()},
         "sampling": dict(found.stats),
+        "steps": summary(found.steps),
         "relaxation": found.relaxation,
         "notes": list(found.notes),
         "trained": list(candidate.trained),
@@ -192,6 +194,8 @@ def _headlines(found: Sequence[Convergence]) -> Iterable[str]:
 
 
 def _trained(record: Mapping[str, Any]) -> str:
+    if "error" in record:
+        return f"training of seed {record['seed']} failed: {record['error']}"
     epr = Estimate(record["epr"]["value"], record["epr"]["stderr"] or math.nan)
     text = f"landscape of seed {record['seed']}: EPR {epr}, gradient error {record['gradient_error']['value']:.2g}"
     error = record.get("potential_error")

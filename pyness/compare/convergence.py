@@ -98,13 +98,15 @@ def _free(h: np.ndarray, y: np.ndarray, error: np.ndarray) -> tuple[Estimate, Es
 def _asymptotic(h: np.ndarray, y: np.ndarray, error: np.ndarray, p: float) -> Estimate:
     """The value at zero from as many of the finest members as lie on ``a + b h^p``, with the error of the finest two.
 
-    That members lie on the line within their errors does not prove that their limit does.
+    That members lie on the line within their errors does not prove that their limit does. Where only two are left
+    nothing says that they are on the line at all, and half of the correction counts as an error too.
     """
-    for count in range(len(h), 1, -1):
+    two = _line(h[:2], y[:2], error[:2], p)
+    for count in range(len(h), 2, -1):
         fit = _line(h[:count], y[:count], error[:count], p)
-        if count == 2 or _acceptable(fit.chi2, count - 2):
-            break
-    return Estimate(fit.value, _line(h[:2], y[:2], error[:2], p).error)
+        if _acceptable(fit.chi2, count - 2):
+            return Estimate(fit.value, two.error)
+    return Estimate(two.value, math.hypot(two.error, 0.5 * (two.value - y[0])))
 
 
 def _acceptable(chi2: float, freedom: int) -> bool:

@@ -80,7 +80,9 @@ class Deviation:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        return f"{self.quantity} is {self.found}, should be {self.expected} ({self.size})"
+        exact = self.expected.stderr < 0.05 * self.found.stderr
+        expected = f"{self.expected.value:.5g}" if exact else str(self.expected)
+        return f"{self.quantity} is {self.found}, should be {expected} ({self.size})"
 
     @property
     def size(self) -> str:

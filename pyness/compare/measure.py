@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from pyness.compare.reference import Cells
+from pyness.compare.steps import distribution, merged
 from pyness.estimators import Estimate, score_free_epr, stationarity
 from pyness.sampling import Samples
 from pyness.systems import System
@@ -19,6 +20,8 @@ __all__ = ["Measurement", "measure", "pooled"]
 
 #: Coordinates up to which moments are compared one by one.
 MANY = 12
+#: Coordinates that are looked at for the number of independent samples.
+TRIED = 64
 CHUNK = 1 << 16
 
 
@@ -34,6 +37,7 @@ class Measurement:
         effective: independent samples that the states are worth (of the slowest coordinate).
         stats: what the run counted, as in ``samples.stats``; empty for samples made elsewhere.
         relaxation: the slowest exchange seen, as in the stationarity test, or None.
+        steps: sums of the steps at the snapshots (:mod:`pyness.compare.steps`), or None.
         notes: what the stationarity test warns of apart from its z-scores.
     """
 
@@ -45,6 +49,7 @@ class Measurement:
     effective: float
     stats: dict[str, Any] = field(default_factory=dict)
     relaxation: dict[str, Any] | None = None
+    steps: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def measure(system: System, samples: Samples, cells: Cells | None = None) -> Mea
         effective=_effective(samples.states),
         stats=dict(samples.stats),
         relaxation=None if slow is None else slow.to_dict(),
+        steps=distribution(system, samples),
         notes=() if slow is None else tuple(slow.warnings),
     )
 
@@ -128,12 +134,13 @@ def _squared_drift(system: System, samples: Samples) -> torch.Tensor:
 
 
 def _effective(states: torch.Tensor) -> float:
-    """Of the coordinate with the fewest: its variance over the squared error of its mean."""
+    """Of the coordinate with the fewest: its variance over the squared error of its mean. Of many, some are tried."""
     walkers, snapshots, dim = states.shape
     if walkers < 2:
         return 1.0
-    per_walker = torch.stack([states[..., axis].double().mean(1) for axis in range(dim)])
-    spread = torch.stack([states[..., axis].double().var() for axis in range(dim)])
+    tried = states[..., :: -(-dim // TRIED)].double()
+    per_walker = tried.mean(1).mT
+    spread = tried.flatten(0, 1).var(0)
     number = walkers * spread / per_walker.var(1).clamp_min(1e-300)
     return min(number.min().item(), float(walkers * snapshots))
 
@@ -164,6 +171,7 @@ def pooled(parts: Sequence[Measurement]) -> Measurement:
         effective=sum(part.effective for part in parts),
         stats=_total([part.stats for part in parts]),
         relaxation=largest.relaxation,
+        steps=merged([part.steps for part in parts]),
         notes=largest.notes,
     )
 

@@ -15,9 +15,9 @@ from pyness.compare.directory import Directory
 from pyness.compare.judge import Candidate
 from pyness.compare.measure import Measurement, measure, pooled
 from pyness.compare.reference import Reference
-from pyness.errors import StoreError
+from pyness.errors import InterruptedRun, PynessError, StoreError
 from pyness.sampling import Resolved, Samples
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
 __all__ = ["Task", "candidate", "full_name", "of_samples"]
 
@@ -128,11 +128,21 @@ def _sample(task: Task, chosen: Resolved, seed: int, portion: int, walkers: int,
 
 
 def _train(task: Task, samples: Samples, seed: int) -> dict[str, Any]:
-    from pyness.run import against_truth, strict
+    """What a landscape (of particles: a score) learnt from ``samples`` says; what went wrong is in ``error``."""
+    from pyness.run import against_score, against_truth, strict
 
-    landscape = pyness.fit_landscape(task.system, samples, seed=seed, progress=task.progress, **task.training)
-    report = landscape.report(samples)
-    _, error, _ = against_truth(task.system, landscape, samples)
+    particles = isinstance(task.system, ParticleSystem)
+    learn, against = (pyness.fit_score, against_score) if particles else (pyness.fit_landscape, against_truth)
+    try:
+        learnt = learn(task.system, samples, seed=seed, progress=task.progress, **task.training)
+        report = learnt.report(samples)
+        _, error, _ = against(task.system, learnt, samples)
+    except InterruptedRun:
+        raise
+    except PynessError as problem:
+        # the samples are judged all the same
+        log.warning("seed %d: %s", seed, problem)
+        return {"seed": seed, "error": str(problem)}
     names = ("epr", "epr_upper", "epr_lower", "gradient_error")
     record = {name: getattr(report, name).to_dict() for name in names} | {"seed": seed}
-    return strict(record | ({"potential_error": error} if error else {}))
+    return strict(record | ({"score_error" if particles else "potential_error": error} if error else {}))

@@ -87,12 +87,17 @@ def blocks_of(system: System) -> dict[str, torch.Tensor]:
     return {"position": position, "activity": ~position} if system.noise > 0 else {"activity": ~position}
 
 
-def certify_score(system: System, samples: Samples, score: ScoreWithTerms) -> ScoreCertificate:
+def certify_score(
+    system: System, samples: Samples, score: ScoreWithTerms, *, gradient: bool = False
+) -> ScoreCertificate:
     """Everything that samples say of a score, wall terms included.
 
     With ``T = div(D s_t)``, its surface term taken off where there are walls:
     ``C = E[F_v . s_t + T]``, ``err = E[s_t . D s_t + 2 T - div F_v]``, and by coordinates with noise
     ``lower_b = E[phi_b . D^{-1} (2 F_v - phi)_b + 2 div_b phi]`` with ``phi = F_v - D s_t``.
+
+    Args:
+        gradient: the score is a gradient, so that its defect is exactly 0 and a control variate for the rest.
 
     Raises:
         InputError: samples of another dimension.
@@ -129,7 +134,9 @@ def certify_score(system: System, samples: Samples, score: ScoreWithTerms) -> Sc
     defect = volume[:, 0] - surface[:, 0]
     excess = volume[:, 1] - 2 * surface[:, 0] + surface[:, 1]
     controls = volume_per_walker(samples, lambda x: family(system, samples).generator(system, x))
-    fisher = fisher_per_walker(system, samples)
+    fisher, found_defect = fisher_per_walker(system, samples), controlled(defect, controls)
+    if gradient:
+        controls = torch.cat([controls, defect.unsqueeze(1)], dim=1)
     if complete:
         raw = volume[:, 3] - surface[:, 1]
         upper, first = volume[:, 2] + 2 * defect, 4
@@ -144,7 +151,7 @@ def certify_score(system: System, samples: Samples, score: ScoreWithTerms) -> Sc
     return ScoreCertificate(
         epr=controlled(raw, controls),
         score_free=Estimate.over_walkers(raw),
-        defect=controlled(defect, controls),
+        defect=found_defect,
         excess=controlled(excess, controls),
         upper=controlled(upper, controls),
         lower=controlled(raw - excess, controls),

@@ -156,6 +156,7 @@ def step_histogram(
     ax.set_xscale("log")
     ax.set_xlabel("step length")
     ax.set_ylabel("share of steps")
+    ax.autoscale(axis="y")
     ax.set_ylim(bottom=0)
     _open(ax)
     if ax.get_legend_handles_labels()[1]:

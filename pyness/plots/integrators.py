@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pyness.errors import InputError
 from pyness.plots.curves import step_histogram
-from pyness.plots.style import COLOURS, INK, QUIET, new_axes, new_figure, styled, title
+from pyness.plots.style import COLOURS, DEEP, INK, QUIET, colourbar, new_axes, new_figure, styled, symbol, title
 
-__all__ = ["bias_against_cost", "comparison"]
+__all__ = ["bias_against_cost", "comparison", "step_map"]
 
 GOOD, BAD = COLOURS[2], COLOURS[1]
 
 
 @styled
 def comparison(found: Any, path: str | Path | None = None) -> Figure:
-    """Bias against cost beside the lengths of the steps.
+    """Bias against cost; beside it the lengths of adaptive steps, and where in state space one takes which.
+
+    The map is of the cheapest adaptive integrator whose bias was not detected, else of the first adaptive one.
 
     Args:
         found: a ``Comparison``.
@@ -32,8 +37,10 @@ def comparison(found: Any, path: str | Path | None = None) -> Figure:
     """
     stepped = [c for c in found.candidates if c.measurement is not None and c.measurement.stats.get("step")]
     adaptive = [c for c in stepped if "histogram" in c.measurement.stats["step"]]
-    figure = new_figure(10.4 if adaptive else 6.0, 4.1)
-    panels = figure.subplots(1, 2 if adaptive else 1, width_ratios=[1.35, 1] if adaptive else None, squeeze=False)[0]
+    mapped = _to_map(found, adaptive)
+    widths = [1.35, *([1.0] if adaptive else []), *([1.0] if mapped else [])]
+    figure = new_figure(1.6 + 4.2 * sum(widths), 4.1)
+    panels = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     bias_against_cost(found, ax=panels[0])
     if adaptive:
         for each in adaptive:
@@ -45,6 +52,9 @@ def comparison(found: Any, path: str | Path | None = None) -> Figure:
                 panels[1].axvline(each.measurement.stats["step"]["min"], color=INK, lw=0.9, ls=(0, (4, 3)))
         panels[1].set_title("Step lengths (dashed: fixed)", loc="left")
         panels[1].legend(loc="best", handlelength=1.4)
+    if mapped is not None:
+        step_map(found.to_dict()["solvers"][mapped]["steps"]["over_states"], ax=panels[2])
+        panels[2].set_title(f"Steps of {mapped}", loc="left")
     best = found.verdict.label
     heading = f"cheapest without detectable bias: {best}" if best else "no listed integrator qualifies"
     figure.suptitle(
@@ -53,6 +63,36 @@ def comparison(found: Any, path: str | Path | None = None) -> Figure:
     if path is not None:
         figure.savefig(path)
     return figure
+
+
+def _to_map(found: Any, adaptive: list[Any]) -> str | None:
+    recorded = [each for each in adaptive if each.measurement.steps is not None]
+    fit = [each for each in recorded if not found.flagged(each.label)]
+    return min(fit, key=lambda each: each.cost()).label if fit else recorded[0].label if recorded else None
+
+
+@styled
+def step_map(steps: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
+    """The geometric mean of an adaptive method's steps over the first two coordinates, or along the only one.
+
+    Args:
+        steps: ``["steps"]["over_states"]`` of a comparison's record: ``coordinates``, ``edges``, ``geometric_mean``.
+    """
+    ax = new_axes(ax)
+    values = np.array(steps["geometric_mean"], dtype=float)
+    edges = [np.asarray(edge) for edge in steps["edges"]]
+    names = [symbol(name) for name in steps["coordinates"]]
+    ax.set_xlabel(names[0])
+    if len(edges) == 1:
+        ax.stairs(values, edges[0], color=COLOURS[0], lw=1.4)
+        ax.set_yscale("log")
+        ax.set_ylabel("step length")
+    else:
+        shown = ax.pcolormesh(*edges, values.T, cmap=DEEP, norm=LogNorm(), rasterized=True)
+        colourbar(ax, shown, "step length")
+        ax.set_ylabel(names[1])
+    title(ax, "Steps over the state space")
+    return ax
 
 
 @styled

@@ -14,7 +14,7 @@ from pyness.systems import ParticleSystem, System
 
 __all__ = ["ENGINES", "Resolved", "resolve"]
 
-ENGINES = ("auto", "torch", "julia")
+ENGINES = ("auto", "torch", "julia", "julia-gpu")
 # keywords that steer the steps: a recommended one goes with the recommended algorithm only
 _STEPPING = ("dt", "rtol", "atol", "burn_in_dt")
 _DEFAULTS: Mapping[str, Any] = {"walkers": 10_000, "snapshots": 20}
@@ -26,7 +26,7 @@ class Resolved:
 
     Attributes:
         solver: with its options.
-        engine: never ``"auto"``.
+        engine: never ``"auto"``; ``"julia-gpu"`` also where ``"julia"`` was asked for on a device.
         plan: all of it.
         note: where ``"auto"`` was asked for, which engine that is and how to get the other.
     """
@@ -56,8 +56,9 @@ def resolve(
     rest = {"seed": seed, "dtype": dtype, "device": device, "max_failed": max_failed}
     chosen, plan = _solver_and_plan(system, solver, given, rest)
     name, note = _engine_name(engine, chosen, system)
-    kind = "julia-gpu" if name == "julia" and not plan.device.startswith("cpu") else name
-    solvers.check(chosen, system, kind, dt=plan.dt)
+    if name == "julia" and not plan.device.startswith("cpu"):
+        name = "julia-gpu"
+    solvers.check(chosen, system, name, dt=plan.dt)
     return Resolved(chosen, name, plan, note)
 
 
@@ -120,16 +121,16 @@ def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
 
 
 def _engine_name(name: Any, solver: Solver, system: System) -> tuple[str, str]:
-    """``"torch"`` or ``"julia"``, and what to say about the choice where it was left open."""
+    """The engine's name, and what to say about the choice where it was left open."""
     if name not in ENGINES:
         raise UnknownNameError.of("engine", str(name), ENGINES)
     if isinstance(system, ParticleSystem) and system.pair_force is not None:
-        if name == "julia" or (solver.engine or "torch") != "torch":
+        if name.startswith("julia") or (solver.engine or "torch") != "torch":
             raise SolverError(f"interacting particles ({system.name!r}) on engine 'julia'", "take engine='torch'")
         return "torch", ""
     if solver.engine is not None:
-        own = solver.engine.removesuffix("-gpu")
-        if name not in ("auto", own):
+        own = solver.engine
+        if name not in ("auto", own, own.removesuffix("-gpu")):
             raise SolverError(f"solver {solver.label!r} on engine {name!r}", f"say engine={own!r}")
         return own, ""
     if name != "auto":

@@ -146,17 +146,17 @@ class _Run:
         try:
             attributes = self._attributes(engine)
             store = self._open(path, attributes, resume, overwrite)
-            states, parts = self._result(engine, store, attributes)
+            states, steps, parts = self._result(engine, store, attributes)
             for turn in range(attributes["progress"]["blocks"] // self.blocks, len(self.rounds)):
                 if turn:
                     engine.close()
                     engine = self._engine(turn, limits)
-                self._fill(engine, turn, store, attributes, states, parts, progress)
+                self._fill(engine, turn, store, attributes, states, steps, parts, progress)
                 if self._too_many_failed(attributes):
                     break
         finally:
             engine.close()
-        return self._finish(states, parts, attributes)
+        return self._finish(states, steps, parts, attributes)
 
     def _engine(self, turn: int, limits: torch.Tensor | None) -> Engine:
         return self.factory(Job(self.system, self.solver, self.rounds[turn].plan, limits, self.rows))
@@ -197,7 +197,8 @@ class _Run:
             return store
         if overwrite:
             Store.discard(path)
-        return Store.create(path, attributes, (self.plan.walkers, self.plan.snapshots, self.system.dim), self.rows)
+        shape = (self.plan.walkers, self.plan.snapshots, self.system.dim)
+        return Store.create(path, attributes, shape, self.rows, stepped=self.solver.adaptive)
 
     def _refuse_other_run(self, store: Store, attributes: Mapping[str, Any]) -> None:
         there = store.attributes
@@ -216,18 +217,23 @@ class _Run:
 
     def _result(
         self, engine: Engine, store: Store | None, attributes: dict[str, Any]
-    ) -> tuple[torch.Tensor, list[Walls]]:
-        """The whole result, once, with what the store already has."""
+    ) -> tuple[torch.Tensor, torch.Tensor | None, list[Walls]]:
+        """States, steps and folds of the whole result, once, with what the store already has."""
         plan = self.plan
         states = engine.empty((plan.walkers, plan.snapshots, self.system.dim)).fill_(torch.nan)
+        steps = None
+        if self.solver.adaptive:
+            steps = torch.full(states.shape[:2], torch.nan, dtype=plan.torch_dtype, device=plan.device)
         parts = [Walls.none(self.system.dim, plan.elapsed, plan.torch_dtype, plan.device)]
         if store is not None and attributes["progress"]["blocks"]:
-            there, walls, _ = store.read_blocks()
-            states[: there.shape[0]] = there
-            parts.append(walls.to(plan.device))
-        return states, parts
+            there = store.read_blocks()
+            states[: there.states.shape[0]] = there.states
+            if steps is not None and there.steps is not None:
+                steps[: there.steps.shape[0]] = there.steps
+            parts.append(there.walls.to(plan.device))
+        return states, steps, parts
 
-    def _blocks(self, states: torch.Tensor, begin: int, turn: int = 0) -> Iterator[Block]:
+    def _blocks(self, states: torch.Tensor, steps: torch.Tensor | None, begin: int, turn: int = 0) -> Iterator[Block]:
         part = self.rounds[turn]
         for first in range(begin * self.rows, states.shape[0], self.rows):
             index, mine = first // self.rows, states[first : first + self.rows]
@@ -239,8 +245,9 @@ class _Run:
                 last = mine[:, part.first - 1]
                 # a walker that failed goes on from anywhere: it is left out of the result
                 start = torch.where(torch.isfinite(last).all(-1, keepdim=True), last, start)
-            out = mine[:, part.first : part.first + part.snapshots]
-            yield Block(turn * self.blocks + index, first, int(noise >> 1), start, out)
+            now = slice(part.first, part.first + part.snapshots)
+            taken = None if steps is None else steps[first : first + self.rows, now]
+            yield Block(turn * self.blocks + index, first, int(noise >> 1), start, mine[:, now], taken)
 
     def _start_of(self, first: int, size: int, seed: int) -> torch.Tensor:
         plan = self.plan
@@ -261,13 +268,14 @@ class _Run:
         store: Store | None,
         attributes: dict[str, Any],
         states: torch.Tensor,
+        steps: torch.Tensor | None,
         parts: list[Walls],
         progress: bool,
     ) -> None:
         begin = attributes["progress"]["blocks"]
         at_a_time = engine.chunk() if self.chunk is None else max(1, self.chunk // self.rows)
         stop = threading.Event()
-        blocks = list(self._blocks(states, begin - turn * self.blocks, turn))
+        blocks = list(self._blocks(states, steps, begin - turn * self.blocks, turn))
         spent, clock = attributes["progress"]["seconds"], time.perf_counter()
         bar = tqdm(
             # a hair more than all, since fractions of blocks add up to 1 within rounding only
@@ -327,13 +335,16 @@ class _Run:
         parts.append(walls)
         if store is not None:
             start = None if part.first else block.start
-            store.append(first, start, block.out, walls, attributes["progress"], snapshot=part.first)
+            store.append(first, start, block.out, walls, attributes["progress"], steps=block.steps, snapshot=part.first)
 
-    def _finish(self, states: torch.Tensor, parts: list[Walls], attributes: dict[str, Any]) -> Samples:
+    def _finish(
+        self, states: torch.Tensor, steps: torch.Tensor | None, parts: list[Walls], attributes: dict[str, Any]
+    ) -> Samples:
         progress = attributes["progress"]
         done, snapshots = extent(attributes)
-        start = torch.cat([block.start for block in self._blocks(states[:done], 0)])
-        samples = assemble(states[:done, :snapshots], Walls.join(parts), start, attributes, self.system)
+        start = torch.cat([block.start for block in self._blocks(states[:done], None, 0)])
+        steps = None if steps is None else steps[:done, :snapshots]
+        samples = assemble(states[:done, :snapshots], Walls.join(parts), start, steps, attributes, self.system)
         failed = len(progress["failures"])
         if failed > self.plan.max_failed * self.plan.walkers:
             first = min(progress["failures"], key=lambda failure: failure["time"])

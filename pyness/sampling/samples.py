@@ -13,7 +13,7 @@ import torch
 from pyness.errors import InputError
 from pyness.sampling.stats import Stats
 from pyness.sampling.walls import Walls
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
 if TYPE_CHECKING:
     import xarray
@@ -37,6 +37,8 @@ class Samples:
         failures: for each walker that blew up its number, time, last finite state and the reason.
         metadata: system, solver, engine, plan and versions, as the store holds them.
         start: ``(walkers, d)``, where each walker began; None for data made elsewhere.
+        steps: ``(walkers, snapshots)``, the step that an adaptive method was about to take at each snapshot: how its
+            steps are distributed in time and, with ``states``, over the state space; None where that is not known.
     """
 
     states: torch.Tensor
@@ -47,6 +49,7 @@ class Samples:
     failures: Sequence[Mapping[str, Any]] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     start: torch.Tensor | None = None
+    steps: torch.Tensor | None = None
 
     @classmethod
     def from_states(cls, system: System, states: Any) -> Samples:
@@ -98,8 +101,8 @@ class Samples:
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Samples:
         """The same samples elsewhere or in another precision."""
         walls = None if self.walls is None else self.walls.to(device, dtype)
-        start = None if self.start is None else self.start.to(device=device, dtype=dtype)
-        return replace(self, states=self.states.to(device=device, dtype=dtype), walls=walls, start=start)
+        start, steps = (None if t is None else t.to(device=device, dtype=dtype) for t in (self.start, self.steps))
+        return replace(self, states=self.states.to(device=device, dtype=dtype), walls=walls, start=start, steps=steps)
 
     def select(self, walkers: Any) -> Samples:
         """Some walkers, renumbered in the given order, with their fold records.
@@ -123,8 +126,8 @@ class Samples:
         if torch.unique(chosen).numel() != chosen.numel():
             raise InputError("some walker is chosen twice", "give distinct walker numbers")
         walls = None if self.walls is None else self.walls.select(chosen, self.walkers)
-        start = None if self.start is None else self.start[chosen]
-        return replace(self, states=self.states[chosen].contiguous(), walls=walls, start=start)
+        start, steps = (None if t is None else t[chosen] for t in (self.start, self.steps))
+        return replace(self, states=self.states[chosen].contiguous(), walls=walls, start=start, steps=steps)
 
     def split(self, fraction: float = 0.5, seed: int = 0) -> tuple[Samples, Samples]:
         """Two independent parts by walker, the first with ``fraction`` of them (at least one in each).
@@ -166,10 +169,21 @@ class Samples:
         return store.load(path, system)
 
     def to_xarray(self) -> xarray.Dataset:
-        """The states as ``xarray``: variables by name over ``(walker, time)``, metadata as attributes."""
+        """The states as ``xarray``: variables by name over ``(walker, time)``, metadata as attributes.
+
+        Of particles there are two variables: ``x`` over ``(walker, time, particle, space)`` and ``g``, the activities.
+        """
         import xarray
 
         named = self.metadata.get("system", {})
+        if isinstance(self.system, ParticleSystem):
+            x, g = (part.cpu().numpy() for part in self.system.split(self.states))
+            over = ("walker", "time", "particle")
+            return xarray.Dataset(
+                {"x": ((*over, "space"), x), "g": ((*over, "component"), g)},
+                coords={"walker": range(self.walkers), "time": self.times.numpy()},
+                attrs={"system": self.system.name, "solver": str(self.metadata.get("solver", ""))},
+            )
         variables = named.get("variables") or [f"x{i + 1}" for i in range(self.dim)]
         values = self.states.cpu().numpy()
         return xarray.Dataset(
@@ -183,6 +197,7 @@ def assemble(
     states: torch.Tensor,
     walls: Walls,
     start: torch.Tensor | None,
+    steps: torch.Tensor | None,
     attributes: Mapping[str, Any],
     system: System | None,
 ) -> Samples:
@@ -192,6 +207,7 @@ def assemble(
         states: ``(walkers, snapshots, d)`` of the blocks that are done.
         walls: their folds; those of failed walkers are not among them.
         start: ``(walkers, d)``, where they began, if known.
+        steps: ``(walkers, snapshots)``, the steps at the snapshots, if known.
         attributes: the attributes of the store (or what would stand there), see ``pyness.sampling.store``.
         system: the system, if known.
     """
@@ -202,7 +218,7 @@ def assemble(
         alive[[failure["walker"] for failure in progress["failures"]]] = False
         kept = torch.nonzero(alive).flatten()
         states, walls = states[kept].contiguous(), walls.select(kept, total)
-        start = None if start is None else start[kept]
+        start, steps = (None if t is None else t[kept] for t in (start, steps))
     stats = attributes.get("stats")
     if stats is None:
         counts = Stats(**progress["counts"]).to_dict()
@@ -212,4 +228,6 @@ def assemble(
     metadata["complete"] = progress["blocks"] == attributes["block"]["total"]
     times = torch.tensor(attributes["times"], dtype=torch.float64)[: states.shape[1]]
     recorded = None if attributes["elapsed"] is None else walls
-    return Samples(states.contiguous(), times, recorded, stats, system, failures, metadata, start)
+    if steps is not None and not bool(torch.isfinite(steps).any()):
+        steps = None
+    return Samples(states.contiguous(), times, recorded, stats, system, failures, metadata, start, steps)

@@ -1,9 +1,10 @@
 """Samples on disk: a zarr v3 group that grows block by block and says at every moment how far it is complete.
 
 ``states`` is ``(walkers, snapshots, d)`` and ``start``, where the walkers began, ``(walkers, d)``, one chunk per block
-of walkers (data made elsewhere have no start); the fold records are four arrays under ``walls``. The group's attributes
-hold the metadata and ``progress``: blocks done, fold records they have, counts, failures. ``progress`` is written after
-the data it speaks of, so that a store cut off anywhere is still consistent.
+of walkers (data made elsewhere have no start); ``steps`` are those of adaptive methods at the snapshots; the fold
+records are four arrays under ``walls``. The group's attributes hold the metadata and ``progress``: blocks done, fold
+records they have, counts, failures. ``progress`` is written after the data it speaks of, so that a store cut off
+anywhere is still consistent.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,6 +52,15 @@ def _guarded(path: Path, doing: str) -> Iterator[None]:
         raise StoreError(f"cannot {doing} {path}: {first}", "it is damaged or no samples of pyness") from error
 
 
+class Contents(NamedTuple):
+    """States ``(walkers, snapshots, d)``, their folds, where they began ``(walkers, d)``, steps at the snapshots."""
+
+    states: torch.Tensor
+    walls: Walls
+    start: torch.Tensor | None
+    steps: torch.Tensor | None
+
+
 class Store:
     """A store that is being filled.
 
@@ -72,8 +82,12 @@ class Store:
         block: int,
         *,
         started: bool = True,
+        stepped: bool = False,
     ) -> Store:
-        """A new store, complete as a file from the moment it has its name; ``started`` if the start will be known.
+        """A new store, complete as a file from the moment it has its name.
+
+        Args:
+            started, stepped: whether the start, and the steps at the snapshots, will be known.
 
         Raises:
             StoreError: the path exists or cannot be written.
@@ -87,7 +101,7 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 group = zarr.create_group(draft, zarr_format=3)
                 together = metadata["block"].get("snapshots", shape[1])
-                _make_arrays(group, shape, metadata["plan"]["dtype"], block, together, started)
+                _make_arrays(group, shape, metadata["plan"]["dtype"], block, together, started, stepped)
                 progress = {"blocks": 0, "folds": 0, "counts": None, "failures": [], "seconds": 0.0}
                 group.attrs.update({"format": FORMAT, "version": VERSION, **metadata, "progress": progress})
                 os.rename(draft, path)
@@ -133,6 +147,7 @@ class Store:
         walls: Walls,
         progress: Mapping[str, Any],
         *,
+        steps: torch.Tensor | None = None,
         snapshot: int = 0,
     ) -> None:
         """Write start and states of the walkers from ``first`` on and their folds, then the progress with them.
@@ -148,6 +163,8 @@ class Store:
                 self._group["start"][first : first + start.shape[0]] = start.cpu().numpy()
             walkers, snapshots = states.shape[:2]
             self._group["states"][first : first + walkers, snapshot : snapshot + snapshots] = states.cpu().numpy()
+            if steps is not None:
+                self._group["steps"][first : first + walkers, snapshot : snapshot + snapshots] = steps.cpu().numpy()
             begin, end = progress["folds"] - len(walls), progress["folds"]
             for name in _WALL_ARRAYS:
                 array = self._group[f"walls/{name}"]
@@ -156,8 +173,8 @@ class Store:
                     array[begin:end] = getattr(walls, name).cpu().numpy()
             self._group.attrs["progress"] = dict(progress)
 
-    def read_blocks(self) -> tuple[torch.Tensor, Walls, torch.Tensor | None]:
-        """States ``(walkers, snapshots, d)``, NaN where a round is not done, their folds, and where they began.
+    def read_blocks(self) -> Contents:
+        """What is there; states and steps are NaN where a round is not done.
 
         Raises:
             StoreError: truncated or damaged.
@@ -168,22 +185,23 @@ class Store:
 
 
 def _make_arrays(
-    group: zarr.Group, shape: tuple[int, int, int], dtype: str, block: int, together: int, started: bool
+    group: zarr.Group,
+    shape: tuple[int, int, int],
+    dtype: str,
+    block: int,
+    together: int,
+    started: bool,
+    stepped: bool,
 ) -> None:
     codecs = [Crc32cCodec()]
-    group.create_array(
-        "states",
-        shape=shape,
-        chunks=(block, min(together, shape[1]), shape[2]),
-        dtype=dtype,
-        fill_value=np.nan,
-        compressors=codecs,
-    )
+    walkers, snapshots, dim = shape
+    arrays = {"states": (shape, (block, min(together, snapshots), dim))}
     if started:
-        whole = (shape[0], shape[2])
-        group.create_array(
-            "start", shape=whole, chunks=(block, shape[2]), dtype=dtype, fill_value=np.nan, compressors=codecs
-        )
+        arrays["start"] = ((walkers, dim), (block, dim))
+    if stepped:
+        arrays["steps"] = ((walkers, snapshots), (block, min(together, snapshots)))
+    for name, (whole, chunks) in arrays.items():
+        group.create_array(name, shape=whole, chunks=chunks, dtype=dtype, fill_value=np.nan, compressors=codecs)
     walls = group.create_group("walls")
     for name, kind in _WALL_ARRAYS.items():
         tail = (shape[2],) if name == "position" else ()
@@ -229,7 +247,7 @@ def extent(attributes: Mapping[str, Any]) -> tuple[int, int]:
     return plan["walkers"], min(plan["snapshots"], turns * together)
 
 
-def _read(group: zarr.Group, attributes: Mapping[str, Any]) -> tuple[torch.Tensor, Walls, torch.Tensor | None]:
+def _read(group: zarr.Group, attributes: Mapping[str, Any]) -> Contents:
     plan, progress = attributes["plan"], attributes["progress"]
     shape = (plan["walkers"], plan["snapshots"], attributes["system"]["dim"])
     if group["states"].shape != shape or str(group["states"].dtype) not in DTYPES:
@@ -246,6 +264,7 @@ def _read(group: zarr.Group, attributes: Mapping[str, Any]) -> tuple[torch.Tenso
         start = torch.from_numpy(np.ascontiguousarray(group["start"][:walkers]))
         if start.shape != (walkers, shape[2]) or not bool(torch.isfinite(start).all()):
             raise ValueError("where the walkers began is missing: it is truncated")
+    steps = torch.from_numpy(np.ascontiguousarray(group["steps"][:walkers])) if "steps" in group else None
     columns = {}
     for name in _WALL_ARRAYS:
         array = group[f"walls/{name}"]
@@ -256,7 +275,7 @@ def _read(group: zarr.Group, attributes: Mapping[str, Any]) -> tuple[torch.Tenso
     outside = (walls.walker < 0) | (walls.walker >= walkers) | (walls.face < 0)
     if bool(outside.any()) or not bool(torch.isfinite(walls.displacement).all()):
         raise ValueError("fold records are missing: it is truncated")
-    return states, walls, start
+    return Contents(states, walls, start, steps)
 
 
 def load(path: str | Path, system: System | None = None) -> Samples:
@@ -274,9 +293,11 @@ def load(path: str | Path, system: System | None = None) -> Samples:
         )
     if attributes["progress"]["blocks"] == 0:
         raise StoreError(f"{path} was interrupted before its first block", "resume the run that made it")
-    states, walls, start = Store.reopen(path).read_blocks()
+    there = Store.reopen(path).read_blocks()
+    done = extent(attributes)[1]
     with _guarded(path, "read"):
-        return assemble(states[:, : extent(attributes)[1]], walls, start, attributes, system)
+        steps = None if there.steps is None else there.steps[:, :done]
+        return assemble(there.states[:, :done], there.walls, there.start, steps, attributes, system)
 
 
 def save(samples: Samples, path: str | Path, *, overwrite: bool = False) -> None:
@@ -302,11 +323,12 @@ def save(samples: Samples, path: str | Path, *, overwrite: bool = False) -> None
         "stats": dict(samples.stats),
         "failures": [dict(failure) for failure in samples.failures],
     }
-    store = Store.create(path, metadata, tuple(samples.states.shape), rows, started=samples.start is not None)
+    known = {"started": samples.start is not None, "stepped": samples.steps is not None}
+    store = Store.create(path, metadata, tuple(samples.states.shape), rows, **known)
     if walls is None:
         walls = Walls.none(samples.dim, 0.0, samples.states.dtype)
     progress = {"blocks": blocks, "folds": len(walls), "counts": None, "failures": []}
-    store.append(0, samples.start, samples.states, walls, progress)
+    store.append(0, samples.start, samples.states, walls, progress, steps=samples.steps)
 
 
 def _registered(named: Mapping[str, Any]) -> System | None:

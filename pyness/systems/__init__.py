@@ -5,7 +5,7 @@ from pyness.systems.activity import OrnsteinUhlenbeckActivity, RotatingActivity
 from pyness.systems.box import Box
 from pyness.systems.diffusion import Diffusion
 from pyness.systems.particles import ParticleSystem
-from pyness.systems.registry import get, names, parameters, register
+from pyness.systems.registry import get, kind, names, parameters, register
 from pyness.systems.system import System
 from pyness.systems.truth import EvaluationGrid, Truth
 
@@ -19,6 +19,7 @@ __all__ = [
     "System",
     "Truth",
     "get",
+    "kind",
     "names",
     "parameters",
     "register",

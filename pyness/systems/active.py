@@ -172,7 +172,7 @@ def aoup_trap(
                     "trap": trap},
         # contacts relax at up to about 8 k = 20: a second-order step of 0.01 takes the place of 0.001 with EM
         solver="SOSRA:adaptive=false,dt=0.01",
-        plan={"walkers": 256, "burn_in": 20 / min(gamma, eps, trap), "burn_in_dt": 0.02, "snapshots": 10,
+        plan={"walkers": 256, "burn_in": 10 / min(gamma, eps or gamma, trap), "burn_in_dt": 0.02, "snapshots": 10,
               "spacing": 1 / gamma},
         truth=truth,
         source=SOURCE,

@@ -325,6 +325,29 @@ class ParticleSystem(System):
             total = total - torch.func.jvp(self.external, (x,), (u,))[1]
         return total
 
+    def own_curvature(self, x: torch.Tensor, pairs: Pairs | None = None) -> torch.Tensor:
+        """``d^2 U / dx_i dx_i`` of each particle of ``x: (batch, N, d)``, ``(batch, N, d, d)``."""
+        d = self.space_dim
+        total = self.trap * torch.eye(d, dtype=x.dtype, device=x.device).expand(*x.shape, d)
+        if self.pair_force is not None and self.n_particles > 1:
+            pairs = self.pairs(x) if pairs is None else pairs
+            r, unit = self.distances(x, pairs)
+            f, slope = self._radial_slope(r, pairs)
+            zero = torch.zeros(x.shape[0] * self.n_particles, dtype=x.dtype, device=x.device)
+            entries = []
+            for a in range(d):
+                for b in range(d):
+                    each = (f / r - slope) * unit[a] * unit[b] - (f / r if a == b else 0.0)
+                    entries.append(zero.scatter_add(0, pairs.i, each).scatter_add(0, pairs.j, each))
+            total = total + torch.stack(entries, dim=-1).reshape(*x.shape, d)
+        if self.external is not None:
+            for axis in range(d):
+                direction = torch.zeros_like(x)
+                direction[..., axis] = 1.0
+                column = torch.func.jvp(self.external, (x,), (direction,))[1]
+                total = total - torch.stack([column if b == axis else 0 * column for b in range(d)], dim=-1)
+        return total
+
     # what a System answers ------------------------------------------------------------------------------------------
 
     def _flat_drift(self, states: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 from pyness.errors import InputError, UnknownNameError
 from pyness.systems.system import System
 
-__all__ = ["get", "names", "parameters", "register"]
+__all__ = ["get", "kind", "names", "parameters", "register"]
 
 _FACTORIES: dict[str, Callable[..., System]] = {}
 
@@ -39,6 +39,15 @@ def parameters(name: str) -> dict[str, Any]:
         UnknownNameError: no such system.
     """
     return {key: p.default for key, p in inspect.signature(_factory(name)).parameters.items()}
+
+
+def kind(name: str) -> type[System]:
+    """What the factory of a registered system says it makes: ``System`` or a class of its own.
+
+    Raises:
+        UnknownNameError: no such system.
+    """
+    return typing.get_type_hints(_factory(name)).get("return", System)
 
 
 def get(name: str, /, **overrides: Any) -> System:

@@ -12,7 +12,15 @@ import torch
 import pyness
 from pyness.compare import adaptive_solvers, runs
 from pyness.compare.budget import Budget
-from pyness.errors import InputError, InterruptedRun, SamplingError, SolverError, StoreError, UnknownNameError
+from pyness.errors import (
+    InputError,
+    InterruptedRun,
+    SamplingError,
+    SolverError,
+    StoreError,
+    TrainingError,
+    UnknownNameError,
+)
 
 SYSTEM = pyness.systems.get("ornstein-uhlenbeck", A=[[1.0, 1.0], [-1.0, 1.0]], D=0.5)
 PLAN = {"burn_in": 4.0, "snapshots": 3, "spacing": 1.0, "engine": "torch", "progress": False}
@@ -142,6 +150,15 @@ def test_a_budget_in_seconds_is_spent_in_portions():
         Budget(1, seconds=0.5).next([part], "EM")
 
 
+def test_what_is_left_to_sample():
+    """The same numbers whatever the chunk; a start of one's own; another precision."""
+    start = torch.zeros(300, 2)
+    options = {"start": start, "dtype": "float64", "max_failed": 0.1}
+    one, other = (_compare(["EM:dt=0.5"], chunk=chunk, **options) for chunk in (64, 10_000))
+    assert one.candidates[0].measurement.quantities == other.candidates[0].measurement.quantities
+    assert one.settings["plan"]["start"] == "given"
+
+
 def test_seeds_of_portions_differ():
     budget = Budget(1, evaluations=1.0)
     assert budget.seed(7, 0) == 7
@@ -253,6 +270,8 @@ def test_a_damaged_part_is_named(tmp_path):
         (["SOSRA"], {"seeds": [1, 1]}, InputError, r"\[1, 1\]"),
         (["SOSRA"], {"seeds": [1.5]}, InputError, r"\[1.5\]"),
         (["SOSRA"], {"walkers": 0}, InputError, "walkers is 0"),
+        (["SOSRA"], {"walkers": 5}, InputError, "walkers is 5"),
+        (["EM"], {"dt": 0.1}, UnknownNameError, "keyword of compare_solvers: 'dt'"),
         (["SOSRA"], {"budget": 1e5}, InputError, "walkers and a budget"),
         (["SOSRA"], {"walkers": None, "budget": 0}, InputError, "budget is 0"),
         (["SOSRA"], {"walkers": None, "seconds": -1.0}, InputError, "seconds is -1.0"),
@@ -311,6 +330,31 @@ class _Learnt:
     def report(self, samples: pyness.Samples) -> types.SimpleNamespace:
         epr = pyness.score_free_epr(SYSTEM, samples)
         return types.SimpleNamespace(epr=epr, epr_upper=epr, epr_lower=epr, gradient_error=pyness.Estimate(0.1, 0.01))
+
+
+def test_training_that_fails_leaves_the_judgement(monkeypatch):
+    def fails(*_, **__):
+        raise TrainingError("loss is nan at step 7", "take a smaller rate")
+
+    monkeypatch.setattr(pyness, "fit_landscape", fails, raising=False)
+    result = _compare(["EulerHeun:dt=0.1"], train=True)
+    assert result.verdict.label == "EulerHeun:dt=0.1"
+    assert "training of seed 1 failed: loss is nan at step 7" in str(result)
+
+
+def test_exact_samples_are_seldom_flagged():
+    """Three tests at a level of 1e-3: of 60 sets 0.2 are expected, and more than two in one of a thousand trials."""
+    factor = torch.full((1, 2), 0.5).double().sqrt()
+    data = {}
+    for seed in range(60):
+        draw = torch.randn(600, 2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        data[f"set {seed}"] = pyness.Samples.from_states(SYSTEM, draw * factor)
+    result = pyness.compare_solvers(SYSTEM, samples=data, seeds=1)
+    assert sum(result.flagged(label) for label in data) <= 2
+    wide = {label: pyness.Samples.from_states(SYSTEM, 1.05 * each.states) for label, each in data.items()}
+    result = pyness.compare_solvers(SYSTEM, samples=wide, seeds=1)
+    # the variance is 10 % too large, and known to 5 % from each set
+    assert 0 < sum(result.flagged(label) for label in data) < 60
 
 
 def test_a_landscape_is_trained_on_each(tmp_path, monkeypatch):

@@ -302,5 +302,7 @@ def test_bias_against_cost(tmp_path):
     assert [text.get_text() for text in ax.texts] == labels
     assert [line.get_xdata()[0] for line in marks] == pytest.approx([c.cost() for c in found.candidates])
     figure = plots.comparison(found, tmp_path / "comparison.png")
-    assert len(figure.axes) == 2
+    # bias, lengths, map and its colour bar
+    assert len(figure.axes) == 4
+    assert figure.axes[2].get_title(loc="left") == "Steps of SOSRA"
     assert (tmp_path / "comparison.png").stat().st_size > 0

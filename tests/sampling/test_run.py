@@ -32,6 +32,7 @@ def _same(one: Samples, other: Samples) -> bool:
     return (
         torch.equal(one.states, other.states)
         and torch.equal(one.start, other.start)
+        and (one.steps is None or torch.equal(one.steps, other.steps))
         and all(torch.equal(getattr(one.walls, name), getattr(other.walls, name)) for name in walls)
         and {k: v for k, v in one.stats.items() if k != "seconds"}
         == {k: v for k, v in other.stats.items() if k != "seconds"}

@@ -53,6 +53,25 @@ def test_round_trip(made, stored):
     assert _equal(Samples.load(again), made)
 
 
+def test_steps_of_an_adaptive_method_come_back(made, tmp_path):
+    """They are shorter where the drift is steeper, and none are known of a fixed step."""
+    assert made.steps is None
+    system = System("steep", 1, lambda x: torch.where(x > 0, -100 * x, -x), 1.0, Box([-2.0], [2.0]))
+    plan = {"walkers": 400, "burn_in": 1.0, "snapshots": 4, "spacing": 1.0, "progress": False}
+    samples = sample(system, "SOSRA", "torch", store=tmp_path / "s.zarr", **plan)
+    assert samples.steps.shape == (400, 4)
+    assert bool(torch.isfinite(samples.steps).all())
+    steep = samples.states[..., 0] > 0
+    # the steps adapt within a few of themselves, so that some on the slow side are still short
+    assert samples.steps[steep].median() < 0.5 * samples.steps[~steep].median()
+    assert samples.steps.max() <= 1.0
+    assert torch.equal(Samples.load(tmp_path / "s.zarr", system).steps, samples.steps)
+    samples.save(tmp_path / "again.zarr")
+    assert torch.equal(Samples.load(tmp_path / "again.zarr", system).steps, samples.steps)
+    assert torch.equal(samples.select([3, 1]).steps, samples.steps[[3, 1]])
+    assert samples.to(dtype=torch.float64).steps.dtype == torch.float64
+
+
 def test_parameters_come_back(tmp_path):
     system = systems.get("double-well", D=0.05)
     sample(system, "EM:dt=1e-2", "torch", walkers=4, burn_in=0.0, snapshots=1, spacing=0.1, store=tmp_path / "s.zarr")

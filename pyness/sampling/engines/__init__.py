@@ -59,6 +59,8 @@ class Block:
         start: ``(size, d)`` start states, in the plan's dtype and on its device.
         out: ``(size, snapshots, d)``, a contiguous slice of the run's result, which the engine fills. Rows of walkers
             that failed may hold anything.
+        steps: ``(size, snapshots)`` of NaN, a slice too, for an adaptive method to enter the step it was about to take
+            at each snapshot; None at a fixed step. An engine that does not know it leaves it.
     """
 
     index: int
@@ -66,6 +68,7 @@ class Block:
     seed: int
     start: torch.Tensor
     out: torch.Tensor
+    steps: torch.Tensor | None = None
 
     @property
     def size(self) -> int:

@@ -13,7 +13,7 @@ from pyness.errors import SolverError
 from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.julia.model import Model, matrix_literal
 from pyness.sampling.engines.julia.runtime import start
-from pyness.sampling.engines.julia.session import Code, literal
+from pyness.sampling.engines.julia.session import Code, Session, literal
 from pyness.sampling.scale import fluctuation_scale
 from pyness.sampling.stats import Failure, Stats
 from pyness.sampling.walls import Walls
@@ -45,20 +45,24 @@ class JuliaEngine:
     name = "julia"
 
     def __init__(self, job: Job) -> None:
-        plan = job.plan
-        if torch.device(plan.device).type != "cpu":
-            raise SolverError(f"engine 'julia' on device {plan.device!r}", "take device='cpu', or engine='torch'")
         self._job = job
-        native = job.solver.native
-        self._session = start(embedded=native is not None)
+        self._session = self._open()
         self._model = Model(job.system, self._session)
-        self._algorithm = (
-            Code(f"PyNESS.algorithm({literal(job.solver.julia())}; patient={literal(not job.solver.adaptive)})")
-            if native is None
-            else self._session.hold(native)
-        )
+        self._algorithm = self._algorithm_code()
         self._options = self._plan_options()
         self._pace = 4 * self._session.threads
+
+    def _open(self) -> Session:
+        plan = self._job.plan
+        if torch.device(plan.device).type != "cpu":
+            raise SolverError(f"engine 'julia' on device {plan.device!r}", "take device='cpu', or engine='torch'")
+        return start(embedded=self._job.solver.native is not None)
+
+    def _algorithm_code(self) -> Code:
+        solver = self._job.solver
+        if solver.native is not None:
+            return self._session.hold(solver.native)
+        return Code(f"PyNESS.algorithm({literal(solver.julia())}; patient={literal(not solver.adaptive)})")
 
     def _plan_options(self) -> dict[str, Any]:
         job, plan, domain = self._job, self._job.plan, self._job.system.domain

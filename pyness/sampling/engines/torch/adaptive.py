@@ -159,6 +159,8 @@ class _AdaptiveRun:
             return
         saved = rows[(self.goal[rows] >= 0) & (self.walker[rows] < self.block.size)]
         self.block.out[self.walker[saved], self.goal[saved]] = self.x[saved]
+        if self.block.steps is not None:
+            self.block.steps[self.walker[saved], self.goal[saved]] = self.h[saved]
         self.goal[rows] += 1
         self.left[rows] = plan.spacing
 

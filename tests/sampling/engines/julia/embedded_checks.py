@@ -94,6 +94,8 @@ def ctrl_c(session):
 CHECKS = {f.__name__: f for f in (one_address, both_collectors, exceptions, held_objects, other_threads, ctrl_c)}
 
 if __name__ == "__main__":
+    # a shell starts what it runs in the background with Ctrl-C ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     julia = EmbeddedSession(THREADS)
     julia.include(SOURCE)
     outcome = {}

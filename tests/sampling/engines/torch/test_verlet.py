@@ -104,6 +104,9 @@ def test_rounds_give_the_same_bits_whether_or_not_interrupted(tmp_path, monkeypa
     loaded = Samples.load(path)
     assert torch.equal(loaded.states, whole.states)
     assert loaded.system.to_dict() == system.to_dict()
+    table = loaded.to_xarray()
+    assert table["x"].dims == ("walker", "time", "particle", "space")
+    assert torch.equal(torch.from_numpy(table["g"].values), system.split(whole.states)[1])
     again = sample(system, engine="torch", start=loaded, **plan | {"burn_in": 0.0})
     assert torch.equal(again.start, whole.states[:, -1])
 

@@ -27,7 +27,7 @@ def plain(drift, dim=2, diffusion=0.1):
 def test_registered_systems_agree_with_torch(name):
     system = pyness.systems.get(name)
     if system.dim > 100:
-        with pytest.raises(TranslationError, match="scalar statements"):
+        with pytest.raises(TranslationError, match=r"scalar statements|no Julia translation"):
             translate(system)
         return
     translation = translate(system)

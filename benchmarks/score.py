@@ -1,0 +1,103 @@
+"""The published score network against the default one: forward pass and training step, and held-out error at N = 256.
+
+    python benchmarks/score.py [--particles 4096] [--neighbours 64] [--threads 2] [--repeats 3] [--train SECONDS]
+
+Both are evaluated on the same snapshot of particles, in turns, after a first call that is not counted. The published
+network needs so much memory that its snapshot is taken in parts (``--part``); its time is that of one part times their
+number. ``--train`` lets both, narrowed alike, learn from the same samples of 256 particles for equal time and prints
+their errors on held-out walkers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+import pyness
+from pyness.score.networks import build
+from pyness.systems import ParticleSystem
+
+
+def parameters(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def seconds(work: Callable[[], None], repeats: int) -> float:
+    work()
+    spent = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - begin)
+    return statistics.median(spent)
+
+
+def step(network: torch.nn.Module, states: torch.Tensor) -> None:
+    """Denoising, the published loss: two forward passes and one backward pass."""
+    z = 0.01 * torch.randn(states.shape, generator=torch.Generator().manual_seed(0), dtype=states.dtype)
+    loss = sum((network(states + sign * z).square()).mean() for sign in (1, -1))
+    loss.backward()
+    network.zero_grad(set_to_none=True)
+
+
+def timed(system: ParticleSystem, description: dict, states: torch.Tensor, repeats: int, share: float) -> None:
+    network = build(system, description, "equilibrium")
+
+    def forward() -> None:
+        with torch.no_grad():
+            network(states)
+
+    ahead, back = seconds(forward, repeats) * share, seconds(lambda: step(network, states), repeats) * share
+    name = description["arch"]
+    print(f"{name:>18} {parameters(network):>10,} parameters  forward {ahead:8.3f} s  step {back:8.3f} s", flush=True)
+
+
+def train(budget: float, neighbours: int) -> None:
+    """Both networks at width about 32, equal data, equal time."""
+    system = pyness.systems.get("aoup-mips", n_particles=256)
+    samples = pyness.sample(system, engine="torch", walkers=8, burn_in=2000.0, snapshots=10, spacing=500.0)
+    for description in (
+        {"arch": "local-transformer", "neighbours": neighbours, "width": 32},
+        {"arch": "attention", "channels": 4, "hidden": 32, "width": 32},
+    ):
+        options = {"batch": 512, "loss": "denoising", "alpha": 0.003, "progress": False}
+        begin = time.perf_counter()
+        pyness.fit_score(system, samples, steps=3, **description, **options)
+        each = (time.perf_counter() - begin) / 3
+        steps = max(10, int(budget / each))
+        score = pyness.fit_score(system, samples, steps=steps, **description, **options)
+        error = score.report(samples).extra["error_against_current"]
+        print(f"{description['arch']:>18} {steps} steps: error against the current {error['value']:.4f} "
+              f"± {error['stderr']:.4f}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--particles", type=int, default=4096)
+    parser.add_argument("--neighbours", type=int, default=64)
+    parser.add_argument("--part", type=int, default=512, help="particles of a part of the published network")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--train", type=float, default=0.0, metavar="SECONDS")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    system = pyness.systems.get("aoup-mips", n_particles=arguments.particles)
+    generator = torch.Generator().manual_seed(0)
+    states = system.draw_start("uniform", 1, generator, torch.float64)
+    print(f"{arguments.particles} particles, {arguments.threads} threads")
+    timed(system, {"arch": "attention"}, states, arguments.repeats, 1.0)
+    part = min(arguments.part, arguments.particles)
+    few = pyness.systems.get("aoup-mips", n_particles=part)
+    some = few.draw_start("uniform", 1, generator, torch.float64)
+    description = {"arch": "local-transformer", "neighbours": arguments.neighbours}
+    timed(few, description, some, arguments.repeats, arguments.particles / part)
+    if arguments.train:
+        train(arguments.train, arguments.neighbours)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""``DeviceEngine``: blocks of walkers carried by kernels, one device thread to each walker."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pyness.errors import JuliaError, SolverError
+from pyness.sampling.engines import Block, BlockResult, Job, Tick
+from pyness.sampling.engines.julia.engine import JuliaEngine
+from pyness.sampling.engines.julia.runtime import start
+from pyness.sampling.engines.julia.session import Code, Session, literal
+from pyness.sampling.stats import Failure
+
+__all__ = ["DeviceEngine"]
+
+#: What carries the walkers: DiffEqGPU's kernels at a fixed step, PyNESS.jl's own with steps of each walker's own, and
+#: DiffEqGPU's batch as one state for the others.
+_FUNCTIONS = {
+    "GPUEM": "PyNESS.sample_ensemble!",
+    "GPUSIEA": "PyNESS.sample_ensemble!",
+    "SOSRA": "PyNESS.sample_kernel!",
+}
+_LOCKSTEP = "PyNESS.sample_lockstep!"
+_PACKAGES = {"cpu": ("KernelAbstractions", "DiffEqGPU"), "cuda": ("KernelAbstractions", "DiffEqGPU", "CUDA")}
+
+
+class DeviceEngine(JuliaEngine):
+    """See ``pyness.sampling.engines.Engine``: the solvers that ``pyness.solvers`` lists under ``julia-gpu``.
+
+    Kernels compute in the dtype of the states, on the plan's device: on ``"cuda"``, in this process, into torch's
+    memory; on ``"cpu"`` they run in KernelAbstractions' threads, which is a way to try them and not to be fast. A block
+    is one launch: Ctrl-C and the progress bar wait for it.
+
+    Raises:
+        JuliaError: no Julia, a package the device needs is missing, or the device does not work there.
+        TranslationError: as ``JuliaEngine``.
+        SolverError: a device that Julia has no kernels for, or reflecting walls with a solver that knows none.
+    """
+
+    name = "julia-gpu"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        name = job.solver.name
+        self._function = _FUNCTIONS.get(name, _LOCKSTEP)
+        if self._function != "PyNESS.sample_kernel!" and "reflect" in job.system.domain.boundary:
+            raise SolverError(
+                f"solver {name!r} on engine 'julia-gpu' and the reflecting sides of {job.system.name!r}",
+                "take SOSRA, whose kernel knows walls, or engine='julia'",
+            )
+
+    def _open(self) -> Session:
+        device = torch.device(self._job.plan.device).type
+        if device not in _PACKAGES:
+            raise SolverError(f"engine 'julia' on device {device!r}", f"it has {', '.join(_PACKAGES)}")
+        session = start(embedded=device == "cuda" or self._job.solver.native is not None)
+        found = session.installation
+        missing = [name for name in _PACKAGES[device] if name not in found.packages()]
+        if missing:
+            raise JuliaError(
+                f"Julia project {found.project!r} lacks {', '.join(missing)}, which kernels need",
+                f"run {found.exe} --project={found.project} -e 'using Pkg; Pkg.add({json.dumps(missing)})'",
+            )
+        session.include(f"using {', '.join(_PACKAGES[device])}")
+        session.call("PyNESS.backend", device)
+        self._device = Code(f"PyNESS.backend({literal(device)})")
+        return session
+
+    def _algorithm_code(self) -> Code:
+        solver = self._job.solver
+        if solver.native is None and solver.name in ("GPUEM", "GPUSIEA"):
+            return Code(f"DiffEqGPU.{solver.name}()")
+        return super()._algorithm_code()
+
+    def empty(self, shape: Sequence[int]) -> torch.Tensor:
+        plan = self._job.plan
+        if plan.device.startswith("cpu"):
+            return super().empty(shape)
+        return torch.empty(tuple(shape), dtype=plan.torch_dtype, device=plan.device)
+
+    def _carry(self, block: Block, tick: Tick, stop: threading.Event) -> BlockResult | None:
+        if stop.is_set():
+            return None
+        start = self.empty(block.start.shape).copy_(block.start)
+        report = self._session.call(
+            self._function,
+            block.out,
+            start,
+            self._model.name,
+            self._algorithm,
+            *self._model.arguments,
+            device=self._device,
+            seed=block.seed,
+            first=0,
+            **self._options,
+        )
+        failures = [Failure(w, t, tuple(x), why) for w, t, x, why in report["failures"]]
+        walls = self._walls(report["folds"]) if report["folds"] else self._no_walls()
+        stats = self._stats(report)
+        stats.time = self._elapsed(block.size, failures)
+        tick(1.0)
+        return BlockResult(block.index, walls.to(block.out.device), stats, failures)
+
+    def describe(self) -> dict[str, Any]:
+        """Versions."""
+        packages = self._session.installation.packages()
+        return {**super().describe(), **{n: packages[n] for n in _PACKAGES["cuda"] if n in packages}}

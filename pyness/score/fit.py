@@ -1,0 +1,332 @@
+"""``fit_score``: from samples to a score."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from pyness.errors import InputError, TrainingError, UnknownNameError
+from pyness.estimators.score_free import check_samples, fisher_per_walker
+from pyness.sampling import Samples
+from pyness.score import losses
+from pyness.score.checkpoint import read_checkpoint, write_checkpoint
+from pyness.score.distributed import average_gradients, rank_and_size
+from pyness.score.networks import build, describe
+from pyness.score.score import Score
+from pyness.score.shift import choose
+from pyness.systems import ParticleSystem, System
+
+__all__ = ["fit_score"]
+
+#: Training steps and particles of a batch where none are given.
+STEPS = {"dense": 1000, "attention": 800, "local-transformer": 2000}
+RATE = {"dense": 2e-3, "attention": 2e-3, "local-transformer": 3e-4}
+BATCH = {"dense": 1024, "attention": 2048, "local-transformer": 512}
+LOOKS = 20
+#: Numbers kept of the training states of a dense network at the most.
+REMEMBERED = 40_000_000
+
+
+def fit_score(
+    system: System,
+    samples: Samples,
+    seed: int = 0,
+    *,
+    arch: str | None = None,
+    loss: str = "implicit",
+    alpha: float | None = None,
+    perturb: str = "g",
+    residual: float = 0.0,
+    shift: str | None = None,
+    steps: int | None = None,
+    batch: int | None = None,
+    accumulate: int = 1,
+    learning_rate: float | None = None,
+    warm_up: float = 0.05,
+    average: float = 0.995,
+    clip: float = 1.0,
+    probes: int = 1,
+    held_out: float = 0.5,
+    width: int | None = None,
+    depth: int | None = None,
+    gradient: bool | None = None,
+    radius: float | None = None,
+    channels: int | None = None,
+    hidden: int | None = None,
+    equivariant: bool | None = None,
+    neighbours: int | None = None,
+    blocks: int | None = None,
+    heads: int | None = None,
+    device: str = "cpu",
+    precision: str = "float32",
+    checkpoint: str | Path | None = None,
+    log: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Score:
+    """Learn ``grad log p`` of ``system`` from ``samples`` of its steady state.
+
+    Adam with a cosine schedule after a warm-up, gradients clipped, weights averaged. Launched by ``torchrun`` each
+    process draws its own batches and gradients are averaged.
+
+    Args:
+        seed: of everything random in the training.
+        arch: ``"dense"`` (few coordinates), ``"attention"`` (particles), ``"local-transformer"`` (the published one).
+        loss: ``"implicit"``: score matching with derivatives, no bias; ``"denoising"``: of samples moved by
+            ``alpha``, the score of the smoothed density; ``"dynamics"``: by the noise of a step ``alpha``.
+        alpha: width of the smoothing, or the time step; needed by the last two.
+        perturb: ``"g"`` or ``"xg"``: what denoising moves. Moving positions hides all that varies within ``alpha``.
+        residual: weight of the mean squared stationarity residual beside the implicit loss.
+        shift: the part that is known, see ``pyness.score.shift.choose``.
+        steps, batch, learning_rate: batches are counted in particles (in states for ``"dense"``).
+        accumulate: batches of which each step takes the mean.
+        warm_up: share of the steps in which the rate rises.
+        average: decay of the averaged weights, which are the result.
+        clip: largest norm of a gradient.
+        probes: random directions for derivatives with respect to positions.
+        held_out: fraction of walkers that training does not see.
+        width, depth, gradient, radius, channels, hidden, equivariant, neighbours, blocks, heads: of the architecture.
+        precision: ``"float32"`` or ``"bfloat16"`` (with float32 weights).
+        checkpoint: file that training goes on from with ``resume=True``, bit for bit.
+        log: JSON-lines file with the loss and the error of the averaged score on held-out states.
+
+    Raises:
+        InputError, UnknownNameError: options out of range or unknown, samples of another system.
+        StoreError: a checkpoint that is damaged or of another training.
+        TrainingError: the loss became non-finite.
+    """
+    check_samples(system, samples)
+    given = {"width": width, "depth": depth, "gradient": gradient, "radius": radius, "channels": channels,
+             "hidden": hidden, "equivariant": equivariant, "neighbours": neighbours, "blocks": blocks,
+             "heads": heads}  # fmt: skip
+    network = describe(system, arch, given)
+    kind = network["arch"]
+    options = {
+        "loss": loss, "alpha": alpha, "perturb": perturb, "residual": residual, "steps": steps or STEPS[kind],
+        "batch": batch or BATCH[kind], "accumulate": accumulate, "learning_rate": learning_rate or RATE[kind],
+        "warm_up": warm_up, "average": average, "clip": clip, "probes": probes, "held_out": held_out,
+        "precision": precision,
+    }  # fmt: skip
+    _check(system, samples, seed, options)
+    metadata = {
+        "network": network, "shift": choose(system, shift), "options": options, "seed": seed,
+        "samples": samples.fingerprint,
+    }  # fmt: skip
+    judged, training = samples.split(held_out, seed=seed)
+    model = build(system, network, metadata["shift"], seed)
+    model.calibrate(training)
+    trainer = _Trainer(system, model.to(device), training, judged, metadata, device)
+    if resume:
+        trainer.restore(read_checkpoint(checkpoint, metadata))
+    trainer.run(checkpoint, log, progress)
+    return Score(system, trainer.averaged(), metadata)
+
+
+def _check(system: System, samples: Samples, seed: int, options: dict[str, Any]) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed is {seed!r}", "give a whole number of at least 0")
+    for name in ("steps", "batch", "accumulate", "probes"):
+        if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
+            raise InputError(f"{name} is {options[name]!r}", "give a whole number of at least 1")
+    for name in ("learning_rate", "clip"):
+        if not options[name] > 0:
+            raise InputError(f"{name} is {options[name]!r}", "give a number greater than 0")
+    for name, high in (("held_out", 1.0), ("average", 1.0)):
+        if not 0 < options[name] < high:
+            raise InputError(f"{name} is {options[name]!r}", "give a fraction between 0 and 1")
+    if not 0 <= options["warm_up"] < 1:
+        raise InputError(f"warm_up is {options['warm_up']!r}", "give a share of the steps, from 0 to less than 1")
+    if options["loss"] not in losses.LOSSES:
+        raise UnknownNameError.of("loss", str(options["loss"]), losses.LOSSES)
+    if options["precision"] not in ("float32", "bfloat16"):
+        raise InputError(f"precision is {options['precision']!r}", "give 'float32' or 'bfloat16'")
+    alpha = options["alpha"]
+    if options["loss"] == "implicit":
+        if alpha is not None:
+            raise InputError(f"alpha is {alpha!r} for the implicit loss", "leave it out, or give loss='denoising'")
+    elif alpha is None or not alpha > 0:
+        raise InputError(f"alpha is {alpha!r} for loss {options['loss']!r}", "give a number greater than 0")
+    if options["residual"] < 0 or (options["residual"] and options["loss"] != "implicit"):
+        raise InputError(f"residual is {options['residual']!r}", "give a weight >= 0, with the implicit loss")
+    if options["perturb"] not in ("g", "xg"):
+        raise InputError(f"perturb is {options['perturb']!r}", "give 'g' or 'xg'")
+    if system.domain.reflecting:
+        raise InputError(
+            f"system {system.name!r} has reflecting walls, where score matching needs surface terms",
+            "learn its landscape: pyness.fit_landscape",
+        )
+    if not system.diffusion.constant or system.diffusion.kind == "matrix":
+        raise InputError(f"the noise of {system.name!r} is no constant diagonal", "learn its landscape instead")
+    if samples.walkers < 2:
+        raise InputError(f"{samples.walkers} walker", "give at least two, one of them to judge the score by")
+
+
+class _Trainer:
+    """One training: the network, its averaged weights, and the step it is at; everything random follows from both."""
+
+    def __init__(
+        self, system: System, model: nn.Module, training: Samples, judged: Samples, metadata: dict[str, Any],
+        device: str,
+    ) -> None:  # fmt: skip
+        self.system, self.model, self.metadata, self.options = system, model, metadata, metadata["options"]
+        self.device = torch.device(device)
+        self.states = training.states.reshape(-1, training.dim)
+        particles = system.n_particles if isinstance(system, ParticleSystem) and system.n_particles > 2 else 1
+        self.rows = max(1, round(self.options["batch"] / particles))
+        self.fisher = fisher_per_walker(system, training).mean().item()
+        if not self.fisher > 0:
+            raise TrainingError(f"-E[div F] comes out as {self.fisher:.3g}", "the samples are of no steady state")
+        self.judged = self._subset(judged)
+        # what the implicit loss of the truth is on just these states
+        self.baseline = system.drift_divergence(self.judged.double()).mean().item()
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=self.options["learning_rate"], betas=(0.9, 0.99))
+        self.average = {name: p.detach().clone() for name, p in model.state_dict().items()}
+        self.step = 0
+        self.rank, self.size = rank_and_size()
+        self.mask = self._mask()
+        self.known = self._known()
+
+    def _subset(self, judged: Samples) -> torch.Tensor:
+        flat = judged.states.reshape(-1, judged.dim)
+        room = max(1, min(len(flat), 4 * self.rows))
+        chosen = torch.linspace(0, len(flat) - 1, room).round().long()
+        return flat[chosen].to(self.device)
+
+    def _known(self) -> dict[str, torch.Tensor]:
+        """What a dense network has worked out of the states once and for all; they are thinned to fit the memory."""
+        if not hasattr(self.model, "lift") or self.options["loss"] != "implicit":
+            return {}
+        entries = sum(value.numel() for value in self.model.lift(self.states[:1].to(self.device)).values())
+        self.states = self.states[:: max(1, math.ceil(len(self.states) * entries / REMEMBERED))]
+        parts = [self.model.lift(part.to(self.device)) for part in self.states.split(8192)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _mask(self) -> torch.Tensor:
+        """What denoising perturbs."""
+        everything = torch.ones(self.system.dim, dtype=torch.bool)
+        if self.options["perturb"] == "g" and isinstance(self.system, ParticleSystem):
+            everything[: self.system.n_particles * self.system.space_dim] = False
+        return everything
+
+    def restore(self, content: dict[str, Any] | None) -> None:
+        if content is None:
+            return
+        self.step = content["step"]
+        self.model.load_state_dict(content["model"])
+        self.average = {name: t.to(self.device) for name, t in content["average"].items()}
+        self.optimizer.load_state_dict(content["optimizer"])
+
+    def averaged(self) -> nn.Module:
+        self.model.load_state_dict(self.average)
+        return self.model.eval().requires_grad_(False)
+
+    def run(self, checkpoint: str | Path | None, log: str | Path | None, progress: bool) -> None:
+        steps = self.options["steps"]
+        every = max(1, steps // LOOKS)
+        main = self.rank == 0
+        if log is not None and self.step == 0 and main:
+            Path(log).write_text("", encoding="utf-8")
+        bar = tqdm(
+            total=steps, initial=self.step, desc="training", disable=None if progress and main else True, unit="step"
+        )
+        with bar:
+            while self.step < steps:
+                value = self._one()
+                self.step += 1
+                bar.update(1)
+                if main and (self.step % every == 0 or self.step == steps):
+                    record = {"step": self.step, "loss": value, "gradient_error": self._error()}
+                    bar.set_postfix(error=f"{record['gradient_error']:.3g}", refresh=False)
+                    if log is not None:
+                        with Path(log).open("a", encoding="utf-8") as file:
+                            file.write(json.dumps(record) + "\n")
+                    if checkpoint is not None:
+                        write_checkpoint(checkpoint, self.content(), self.metadata)
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "step": self.step, "model": self.model.state_dict(), "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }  # fmt: skip
+
+    def _generator(self, purpose: int, part: int = 0) -> torch.Generator:
+        """Randomness of this step: the same whether or not the training was interrupted."""
+        seed = (self.metadata["seed"] * 1_000_003 + self.step * 64 + part * 2 + purpose) * 1009 + self.rank
+        return torch.Generator(self.device if purpose else "cpu").manual_seed(seed % (1 << 63))
+
+    def _one(self) -> float:
+        options = self.options
+        for group in self.optimizer.param_groups:
+            group["lr"] = options["learning_rate"] * self._schedule()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for part in range(options["accumulate"]):
+            rows = torch.randint(len(self.states), (self.rows,), generator=self._generator(0, part))
+            states = self.states[rows].to(self.device)
+            known = {name: value[rows] for name, value in self.known.items()}
+            with self._precision():
+                loss = self._loss(states, self._generator(1, part), known)
+            (loss / options["accumulate"]).backward()
+            total += loss.item() / options["accumulate"]
+        if not math.isfinite(total):
+            raise TrainingError(f"the loss is {total} at step {self.step}", "take a smaller learning_rate or clip")
+        average_gradients(self.model, self.size)
+        nn.utils.clip_grad_norm_(self.model.parameters(), options["clip"])
+        self.optimizer.step()
+        decay = min(options["average"], (1 + self.step) / (10 + self.step))
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value.detach(), 1 - decay)
+        return total
+
+    def _schedule(self) -> float:
+        steps = self.options["steps"]
+        rising = self.options["warm_up"] * steps
+        if self.step < rising:
+            return (self.step + 1) / (rising + 1)
+        return 0.5 * (1 + math.cos(math.pi * (self.step - rising) / max(1, steps - rising)))
+
+    def _loss(self, states: torch.Tensor, generator: torch.Generator, known: dict[str, torch.Tensor]) -> torch.Tensor:
+        options, system = self.options, self.system
+        if options["loss"] == "implicit":
+            value, residual = losses.implicit(
+                self.model, system, states, generator, probes=options["probes"], residual=options["residual"] > 0,
+                **known,
+            )  # fmt: skip
+            value = value / self.fisher
+            if options["residual"]:
+                value = value + options["residual"] * losses.stationarity_residual(residual, self.fisher)
+            return value.mean()
+        if options["loss"] == "denoising":
+            value = losses.denoising(self.model, system, states, generator, alpha=options["alpha"], mask=self.mask)
+        else:
+            value = losses.dynamics(self.model, system, states, generator, dt=options["alpha"])
+        return value.mean() / self.fisher
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        if self.options["precision"] == "float32":
+            yield
+        else:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                yield
+
+    def _error(self) -> float:
+        """``E|s_t - s|_D^2 / -E[div F]`` of the averaged weights on held-out states, up to its sampling error."""
+        now = {name: p.detach().clone() for name, p in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        generator = torch.Generator(self.device).manual_seed(self.metadata["seed"])
+        with torch.no_grad():
+            parts = [
+                losses.implicit(self.model, self.system, part, generator, probes=2)[0]
+                for part in self.judged.split(self.rows)
+            ]
+        self.model.load_state_dict(now)
+        return (torch.cat(parts).mean().item() - self.baseline) / self.fisher

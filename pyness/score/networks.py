@@ -1,0 +1,57 @@
+"""Which networks there are, and how one is made from what a file says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyness.errors import InputError, UnknownNameError
+from pyness.score.attention import AttentionScore
+from pyness.score.dense import DenseScore, fits
+from pyness.score.local_transformer import LocalTransformer
+from pyness.systems import ParticleSystem, System
+
+__all__ = ["ARCHITECTURES", "build", "describe"]
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "dense": DenseScore,
+    "attention": AttentionScore,
+    "local-transformer": LocalTransformer,
+}
+#: Keywords of each architecture that can be given.
+_KEYWORDS = {
+    "dense": ("width", "depth", "gradient"),
+    "attention": ("radius", "channels", "hidden", "width", "equivariant"),
+    "local-transformer": ("neighbours", "width", "blocks", "heads"),
+}
+
+
+def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The architecture to use and its keywords, those given and known to it.
+
+    Raises:
+        UnknownNameError: no such architecture.
+        InputError: one for particles on a plain system, or keywords it does not have.
+    """
+    if arch is None:
+        arch = "dense" if fits(system) else "attention"
+    if arch not in ARCHITECTURES:
+        raise UnknownNameError.of("arch", str(arch), ARCHITECTURES)
+    if arch != "dense" and not (isinstance(system, ParticleSystem) and system.n_particles > 1):
+        raise InputError(f"arch is {arch!r} for {system.name!r}", "give 'dense': it has no particles to attend to")
+    asked = {key: value for key, value in given.items() if value is not None}
+    for key in asked:
+        if key not in _KEYWORDS[arch]:
+            raise InputError(f"{key} is {asked[key]!r} and {arch!r} has none", f"it has {', '.join(_KEYWORDS[arch])}")
+    return {"arch": arch, **asked}
+
+
+def build(system: System, description: Mapping[str, Any], shift: str, seed: int = 0) -> nn.Module:
+    """The network that ``describe`` described, with weights drawn from ``seed``."""
+    keywords = {key: value for key, value in description.items() if key != "arch"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ARCHITECTURES[description["arch"]](system, shift, **keywords)

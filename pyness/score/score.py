@@ -1,0 +1,248 @@
+"""``Score``: a learnt ``grad log p``, its current velocity, and what samples say of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyness.errors import InputError, PynessError, StoreError
+from pyness.estimators import Report, stationarity
+from pyness.estimators.local import LocalEPR, by_region, local_epr
+from pyness.estimators.score_certificate import certify_score, noisy
+from pyness.files import write_whole
+from pyness.sampling import Samples
+from pyness.score.networks import build
+from pyness.systems import ParticleSystem, System, get
+
+__all__ = ["Score"]
+
+FORMAT = 1
+#: Numbers a network evaluates at a time at the most.
+ENTRIES = 1 << 17
+REPORT_PROBES = 4
+CONVENTION = "g even under time reversal"
+
+
+class Score:
+    """``s = grad log p`` of a system as a network.
+
+    Attributes:
+        system: the system it belongs to.
+        network: maps states ``(n, d)`` to scores.
+        metadata: architecture, options, seed, which samples it was trained on.
+    """
+
+    def __init__(self, system: System, network: nn.Module, metadata: Mapping[str, Any]) -> None:
+        self.system, self.network, self.metadata = system, network, dict(metadata)
+        self._device = next(network.parameters()).device
+
+    def score(self, x: torch.Tensor) -> torch.Tensor:
+        """``s`` at ``x: (..., d)``, ``(..., d)``; NaN in coordinates without noise, whose score is not learnt."""
+        flat = self._states(x)
+        with torch.no_grad():
+            s = torch.cat([self.network(part) for part in self._parts(flat)])
+        s = torch.where(noisy(self.system).to(s.device), s, torch.nan)
+        return s.reshape(x.shape).to(x.dtype)
+
+    def current_velocity(self, x: torch.Tensor) -> torch.Tensor:
+        """``v = F_v - D s`` at ``x: (..., d)``, ``(..., d)``; where a coordinate has no noise it is the drift."""
+        s = torch.nan_to_num(self.score(x))
+        return self.system.modified_drift(x) - self.system.diffusion.apply(x, s)
+
+    def with_terms(self, x: torch.Tensor, probes: int = REPORT_PROBES) -> tuple[torch.Tensor, torch.Tensor]:
+        """Score and ``d_i (D s)_i`` at ``x: (n, d)``, 0 where a coordinate has no noise.
+
+        The terms of one particle's coordinates mean something in sum only; those of positions are drawn at random
+        where there are many, always in the same way, and right on average.
+        """
+        generator = torch.Generator(self._device).manual_seed(0)
+        with torch.no_grad():
+            pairs = [self.network.with_terms(part, generator, probes) for part in self._parts(self._states(x))]
+        s, terms = (torch.cat(column).to(x.dtype).to(x.device) for column in zip(*pairs, strict=True))
+        return s, terms
+
+    def local(self, x: torch.Tensor) -> LocalEPR:
+        """Entropy production of each particle at ``x: (n, d)`` (``pyness.estimators.local``).
+
+        Raises:
+            InputError: the system has no particles.
+        """
+        if not isinstance(self.system, ParticleSystem):
+            raise InputError(f"{self.system.name!r} has no particles", "give a score of a ParticleSystem")
+        return local_epr(self.system, x.double(), self.with_terms)
+
+    def transferred(self, system: System) -> Score:
+        """The same network on another system: another number of particles or box.
+
+        Raises:
+            InputError: another species, dimension, activity or kind of noise; a network that cannot be transferred.
+        """
+        mine = self.system
+        if not isinstance(mine, ParticleSystem) or not isinstance(system, ParticleSystem):
+            raise InputError(f"a score of {mine.name!r} on {system.name!r}", "only particle systems can be exchanged")
+        same = [
+            ("space_dim", mine.space_dim, system.space_dim),
+            ("activity", mine.activity.name, system.activity.name),
+            ("noise of positions", mine.noise > 0, system.noise > 0),
+            ("species", _kinds(mine), _kinds(system)),
+        ]
+        for what, own, other in same:
+            if own != other:
+                raise InputError(f"{what} is {own!r} where it was trained and {other!r} here", "train a score for it")
+        architecture = self.metadata["network"]
+        if architecture["arch"] == "dense":
+            raise InputError("a dense network has one input for each coordinate", "train a particle network")
+        network = build(system, architecture, self.metadata["shift"])
+        network.load_state_dict(self.network.state_dict())
+        return Score(system, network.to(self._device), {**self.metadata, "samples": None})
+
+    def report(self, samples: Samples | None = None) -> Report:
+        """Every number with its error bar.
+
+        Of the samples it was trained on only the walkers held out count; of any other samples all. ``epr`` is the
+        score-free value with zero-mean control variates. Where the positions have no noise the total does not exist,
+        and ``epr`` is the activity part ``E[v_g^2] / gamma``, which is known exactly from the forces.
+
+        Raises:
+            InputError: no samples, or of another dimension.
+        """
+        if samples is None:
+            raise InputError("no samples to report on", "give the training samples, or fresh ones")
+        judged = samples
+        if samples.fingerprint == self.metadata["samples"]:
+            judged = samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
+        gradient = bool(getattr(self.network, "gradient", False))
+        found = certify_score(self.system, judged, self.with_terms, gradient=gradient)
+        test = stationarity(self.system, samples)
+        notes = list(test.warnings)
+        if self.metadata["options"]["loss"] == "denoising":
+            alpha = self.metadata["options"]["alpha"]
+            notes.append(f"trained with smoothing alpha = {alpha:g}: magnitudes below its scale are not resolved")
+        if not found.complete:
+            notes.append("positions have no noise of their own: the EPR is the activity part, E[v_g^2] / gamma")
+        elif self.system.domain.reflecting and samples.walls is None:
+            notes.append("no fold records: what reflecting walls contribute is missing; sample with pyness to have it")
+        extra: dict[str, Any] = {
+            "convention": CONVENTION if isinstance(self.system, ParticleSystem) else "all variables even",
+            "epr_of": "all coordinates" if found.complete else "activity",
+            "excess": found.excess.to_dict(),
+            "error_against_current": found.against_current.to_dict(),
+            "parts": {name: block.to_dict() for name, block in found.blocks.items()},
+        }
+        if isinstance(self.system, ParticleSystem) and samples.stats:
+            # burn-in included: how long a trajectory is against the memory of its activities
+            extra["persistence_times"] = samples.times[-1].item() * self.system.activity.rate
+        if self._phases():
+            extra["regions"] = self._regions(judged)
+        return Report(
+            system=self.system.name,
+            epr=found.epr,
+            epr_upper=found.upper,
+            epr_lower=found.lower,
+            epr_score_free=found.score_free,
+            gradient_error=found.relative,
+            defect=found.defect,
+            stationarity=test,
+            warnings=tuple(notes),
+            states=judged.walkers * judged.snapshots,
+            extra=extra,
+        )
+
+    def _phases(self) -> bool:
+        """Whether there is enough room for a dense and a dilute phase."""
+        system = self.system
+        return isinstance(system, ParticleSystem) and system.cutoff is not None and system.n_particles >= 100
+
+    def _regions(self, samples: Samples) -> dict[str, Any]:
+        """Shares of particles and of the activity part, and its mean per particle, by phase."""
+        found = by_region(self.system, samples, lambda states: self.local(states).activity)
+        names = ("particles", "share", "mean")
+        return {
+            region: {name: value.to_dict() for name, value in zip(names, values, strict=True)}
+            for region, values in found.items()
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write ``path`` (safetensors) and the JSON sidecar beside it; both appear whole or not at all.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        from safetensors.torch import save
+
+        path = Path(path)
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.network.state_dict().items()}
+        sidecar = {"format": FORMAT, "kind": "pyness score", "system": self.system.to_dict(), **self.metadata}
+        note = json.dumps(sidecar, indent=2) + "\n"
+        write_whole({path: save(tensors), path.with_suffix(".json"): note}, "give a path that can be written")
+
+    @classmethod
+    def load(cls, path: str | Path, system: System | None = None) -> Score:
+        """Read what ``save`` wrote.
+
+        Args:
+            system: the system, where it is not a registered one, or another one to use the network on.
+
+        Raises:
+            StoreError: no such file, truncated or foreign.
+            InputError: a system that the network does not fit.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = Path(path)
+        for file in (path, path.with_suffix(".json")):
+            if not file.is_file():
+                raise StoreError(f"{file} does not exist", "give the .safetensors file of a score, its .json beside it")
+        try:
+            tensors = load_file(str(path))
+            sidecar = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            if sidecar["kind"] != "pyness score" or sidecar["format"] != FORMAT:
+                raise KeyError("kind")
+            described = sidecar["system"]
+            metadata = {key: sidecar[key] for key in ("network", "shift", "options", "seed", "samples")}
+            own = _registered(described)
+            if own is None and system is not None and (system.name, system.dim) == (
+                described["name"], described["dim"]
+            ):  # fmt: skip
+                own = system
+            if own is None:
+                raise StoreError(f"{path} belongs to {described['name']!r}, which is not registered", "pass system=")
+            network = build(own, metadata["network"], metadata["shift"])
+            network.load_state_dict(tensors)
+        except StoreError:
+            raise
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+            raise StoreError(f"{path} is damaged or no score of pyness", "train it again") from error
+        score = cls(own, network, metadata)
+        if system is None or system is own or system.to_dict() == own.to_dict():
+            return score
+        return score.transferred(system)
+
+    def _states(self, x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, torch.Tensor) or x.ndim == 0 or x.shape[-1] != self.system.dim:
+            shape = tuple(x.shape) if hasattr(x, "shape") else type(x).__name__
+            raise InputError(
+                f"x is {shape}, system {self.system.name!r} has {self.system.dim} coordinates",
+                f"give a tensor (..., {self.system.dim}), or transfer the score to the system it is of",
+            )
+        return x.reshape(-1, self.system.dim).to(self._device)
+
+    def _parts(self, flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return flat.split(max(1, ENTRIES // self.system.dim))
+
+
+def _kinds(system: ParticleSystem) -> list[int] | None:
+    return None if system.species is None else sorted(set(system.species.tolist()))
+
+
+def _registered(described: Mapping[str, Any]) -> System | None:
+    try:
+        return get(described["name"], **described["parameters"])
+    except PynessError:
+        return None

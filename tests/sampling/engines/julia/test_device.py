@@ -1,0 +1,112 @@
+"""The kernels' engine, on KernelAbstractions' CPU: laws, walls, reproducibility, refusals. CUDA is not tested here."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import pyness
+from pyness.errors import JuliaError, SolverError
+from pyness.sampling.engines.julia import runtime
+from pyness.sampling.engines.julia.installation import Installation
+
+PLAN = {"burn_in": 4.0, "snapshots": 3, "spacing": 2.0, "dtype": "float64", "engine": "julia-gpu"}
+
+
+def linear(boundary="open", width=3.0, diffusion=0.5):
+    domain = pyness.Box([-width] * 2, [width] * 2, boundary)
+    return pyness.System(name="linear", dim=2, drift=lambda x: -x, diffusion=diffusion, domain=domain)
+
+
+class TestRefusals:
+    def test_solvers_that_have_no_kernel(self):
+        with pytest.raises(SolverError, match="engine 'julia-gpu' has no solver 'ImplicitEM'"):
+            pyness.sample(linear(), "ImplicitEM", walkers=10, **PLAN)
+
+    def test_kernels_need_the_engine_that_has_them(self):
+        with pytest.raises(SolverError, match="engine 'torch' has no solver 'GPUEM'"):
+            pyness.sample(linear(), "GPUEM:dt=0.1", walkers=10, **{**PLAN, "engine": "torch"})
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize("solver", ["SOSRA", "GPUEM:dt=0.02", "GPUSIEA:dt=0.1", "SOSRI"])
+class TestEachKernel:
+    def test_stationary_variance(self, solver):
+        samples = pyness.sample(linear(), solver, walkers=2000, **PLAN)
+        squares = samples.states.double().square().mean((1, 2))
+        expected = 1 / (2 - 0.02) if solver.startswith("GPUEM") else 0.5
+        assert abs(squares.mean() - expected) < 4 * squares.std() / 2000**0.5
+        assert samples.metadata["engine"]["name"] == "julia-gpu"
+        assert len(torch.unique(samples.states)) == samples.states.numel()
+
+    def test_same_seed_same_bits(self, solver):
+        a, b, other = (pyness.sample(linear(), solver, walkers=60, seed=seed, **PLAN).states for seed in (3, 3, 4))
+        assert torch.equal(a, b)
+        assert not torch.isin(other, a).any()
+
+    def test_states_that_wrap_round(self, solver):
+        states = pyness.sample(linear("periodic", 0.5), solver, walkers=60, **PLAN).states
+        assert (states.abs() <= 0.5).all()
+
+
+@pytest.mark.julia
+def test_the_kernel_and_the_torch_engine_agree_between_walls():
+    system = linear("reflect", 0.5)
+    plan = {**PLAN, "burn_in": 1.0, "spacing": 0.5}
+    found = [
+        pyness.sample(system, "SOSRA:dtmax=2e-3", walkers=2000, **{**plan, "engine": e}) for e in ("torch", "julia-gpu")
+    ]
+    squares = [s.states.square().mean((1, 2)) for s in found]
+    counts = [torch.bincount(s.walls.walker, minlength=2000).double() for s in found]
+    for a, b in (squares, counts):
+        assert abs(a.mean() - b.mean()) < 4 * ((a.var() + b.var()) / 2000).sqrt()
+    walls = found[1].walls
+    assert torch.equal(walls.position[torch.arange(len(walls)), walls.axis], 0.5 * walls.outward)
+    assert found[1].stats["wall_hits"] == len(walls)
+
+
+@pytest.mark.julia
+def test_single_precision_is_computed_in_single_precision():
+    states = pyness.sample(linear(), "SOSRA", walkers=500, **{**PLAN, "dtype": "float32"}).states
+    assert states.dtype == torch.float32
+    squares = states.double().square().mean((1, 2))
+    assert abs(squares.mean() - 0.5) < 4 * squares.std() / 500**0.5
+
+
+@pytest.mark.julia
+def test_noise_along_other_axes():
+    matrix = torch.tensor([[0.5, 0.3], [0.3, 0.4]], dtype=torch.float64)
+    samples = pyness.sample(linear(diffusion=matrix), "SOSRA", walkers=2000, **PLAN)
+    products = torch.einsum("nsi,nsj->nij", samples.states, samples.states) / samples.states.shape[1]
+    # the covariance of dX = -X dt + sqrt(2 D) dW is D
+    error = products.std(0) / 2000**0.5
+    assert ((products.mean(0) - matrix).abs() < 4 * error).all()
+
+
+@pytest.mark.julia
+def test_what_kernels_do_not_have():
+    with pytest.raises(SolverError, match="reflecting sides of 'linear'"):
+        pyness.sample(linear("reflect"), "GPUEM:dt=0.1", walkers=10, **PLAN)
+    source = "drift!(du, u, p, t) = (du[1] = -p.v[1] * u[1]; nothing)"
+    domain = pyness.Box([-1], [1], "open")
+    own = pyness.System("own", 1, lambda x: -x, 0.1, domain, parameters={"v": [1.0]}, julia=source)
+    with pytest.raises(JuliaError, match="parameters of type"):
+        pyness.sample(own, "SOSRA", walkers=10, **PLAN)
+
+
+@pytest.mark.julia
+def test_a_missing_package_is_named(monkeypatch):
+    packages = Installation.packages
+    monkeypatch.setattr(
+        Installation, "packages", lambda self: {k: v for k, v in packages(self).items() if k != "DiffEqGPU"}
+    )
+    with pytest.raises(JuliaError, match=r"lacks DiffEqGPU, which kernels need; run .*Pkg.add\(\[\"DiffEqGPU\"\]\)"):
+        pyness.sample(linear(), "SOSRA", walkers=10, **PLAN)
+
+
+@pytest.mark.julia
+def test_cuda_is_refused_where_it_is_not():
+    session = runtime.start()
+    session.include("using KernelAbstractions")
+    with pytest.raises(JuliaError, match="no device cuda"):
+        session.call("PyNESS.backend", "cuda")

@@ -1,0 +1,225 @@
+"""Networks: parameter counts, exact symmetries, derivatives against autograd, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyness.errors import InputError, UnknownNameError
+from pyness.score import probing
+from pyness.score.attention import AttentionScore
+from pyness.score.dense import DenseScore
+from pyness.score.local_transformer import LocalTransformer
+from pyness.score.networks import describe
+from pyness.score.shift import choose, shift_with_terms
+from pyness.systems import get
+from pyness.systems.derivatives import jacobian
+
+SMALL = {
+    "aoup-mips": {"n_particles": 14},
+    "aoup-trap-64": {"n_particles": 4},
+    "aoup-harmonic": {"n_particles": 3, "space_dim": 1},
+    "abp": {"n_particles": 11},
+}
+
+
+def network(name, kind=AttentionScore, seed=0, **options):
+    """In double precision, with weights that matter everywhere."""
+    system = get(name, **options.pop("system", SMALL.get(name, {})))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = kind(system, choose(system, None), **options).double()
+        for parameter in made.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.3)
+    return system, made
+
+
+def diagonal(field, x):
+    """``d field_i / d x_i``, ``(n, d)``, one backward pass for each coordinate."""
+    x = x.clone().requires_grad_()
+    y = field(x)
+    columns = [torch.autograd.grad(y[:, k].sum(), x, retain_graph=True)[0][:, k] for k in range(x.shape[1])]
+    return torch.stack(columns, dim=1)
+
+
+def states(system, count=2, seed=1):
+    return system.draw_start("uniform", count, torch.Generator().manual_seed(seed), torch.float64)
+
+
+def test_the_published_network_has_the_published_number_of_parameters():
+    _, made = network("aoup-mips", LocalTransformer, system={"n_particles": 80})
+    assert sum(p.numel() for p in made.parameters()) == 2_308_866
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("equivariant", [True, False])
+def test_attention_knows_its_derivatives(name, equivariant, monkeypatch):
+    monkeypatch.setattr(probing, "EXACT_UP_TO", 1000)
+    system, made = network(name, equivariant=equivariant)
+    x = states(system)
+    s, terms = made.with_terms(x)
+    torch.testing.assert_close(s, made(x))
+    exact = diagonal(made, x) * system.diffusion.value
+    for found, expected in zip(system.split(terms), system.split(exact), strict=True):
+        torch.testing.assert_close(found.sum(-1), expected.sum(-1), atol=1e-9, rtol=1e-9)
+
+
+def test_random_probes_are_right_on_average():
+    system, made = network("aoup-trap-64", system={"n_particles": 10})
+    x = states(system)
+    exact = system.split(diagonal(made, x) * system.diffusion.value)[0].sum((-1, -2))
+    drawn = system.split(made.with_terms(x.repeat(100, 1), torch.Generator().manual_seed(0))[1])[0].sum((-1, -2))
+    drawn = drawn.reshape(100, 2)
+    assert ((drawn.mean(0) - exact).abs() < 4 * drawn.std(0) / 10 + 1e-9).all()
+    assert (drawn.std(0) > 1e-6).all()
+
+
+def test_the_local_transformer_knows_its_derivatives():
+    system, made = network("aoup-mips", LocalTransformer, neighbours=6, width=32, blocks=2)
+    x = states(system)
+    s, terms = made.with_terms(x)
+    torch.testing.assert_close(s, made(x))
+    h = 1e-5
+    for axis in range(28, 56, 5):
+        step = h * torch.eye(56, dtype=torch.float64)[axis]
+        slope = (made(x + step) - made(x - step))[:, axis] / (2 * h)
+        torch.testing.assert_close(terms[:, axis], system.activity.rate * slope, atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+@pytest.mark.parametrize("name", ["aoup-ring", "aoup-harmonic", "limit-cycle"])
+def test_dense_networks_know_their_derivatives(name, gradient):
+    if name == "limit-cycle":
+        from pyness.systems import Box, System
+
+        plain = get(name)
+        system = System("own", 2, plain.drift, [0.1, 0.3], Box(plain.domain.low, plain.domain.high, "open"))
+        with torch.random.fork_rng(devices=[]):
+            made = DenseScore(system, "none", gradient=gradient).double()
+        torch.nn.init.normal_(made.layers[-1].weight, std=0.3, generator=torch.Generator().manual_seed(2))
+        x = system.domain.uniform(4, torch.Generator().manual_seed(3), torch.float64)
+    else:
+        system, made = network(name, DenseScore, gradient=gradient, system={})
+        x = states(system, 4)
+    s, terms = made.with_terms(x)
+    torch.testing.assert_close(s, made(x))
+    J = jacobian(made, x)
+    torch.testing.assert_close(terms.sum(-1), (torch.diagonal(J, dim1=-2, dim2=-1) * system.diffusion.value).sum(-1))
+    assert (torch.allclose(J, J.mT, atol=1e-10)) == gradient
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    seed=st.integers(0, 10**6), kind=st.sampled_from(["attention", "plain attention", "transformer"]),
+    name=st.sampled_from(["aoup-mips", "abp"]),
+)  # fmt: skip
+def test_permutation_translation_and_wrapping(seed, kind, name):
+    if kind == "transformer":
+        system, made = network("aoup-mips", LocalTransformer, neighbours=5, width=16, blocks=1)
+    else:
+        system, made = network(name, equivariant=kind == "attention")
+    generator = torch.Generator().manual_seed(seed)
+    x, g = system.split(states(system, 1, seed))
+    s = system.split(made(system.join(x, g)))
+    order = torch.randperm(system.n_particles, generator=generator)
+    moved = x[:, order] + 10 * torch.randn(1, 1, 2, generator=generator, dtype=torch.float64)
+    width = system.box.width[0]
+    if kind == "transformer":
+        moved = moved - width * torch.floor(moved / width)
+    turned = system.split(made(system.join(moved, g[:, order])))
+    for before, after in zip(s, turned, strict=True):
+        torch.testing.assert_close(after, before[:, order], atol=1e-7, rtol=1e-7)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    seed=st.integers(0, 10**6), angle=st.floats(0, 2 * math.pi), flip=st.booleans(),
+    name=st.sampled_from(["aoup-trap-64", "aoup-free-space"]),
+)  # fmt: skip
+def test_rotation_and_reflection(seed, angle, flip, name):
+    """In open space every rotation, in the box the ones that map it onto itself."""
+    boxed = name == "aoup-free-space"
+    system, made = network("aoup-mips" if boxed else name)
+    if boxed:
+        angle = round(angle / (math.pi / 2)) * math.pi / 2
+    R = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
+    R = R @ torch.diag(torch.tensor([1.0, -1.0 if flip else 1.0], dtype=torch.float64))
+    x, g = system.split(states(system, 1, seed))
+    s = system.split(made(system.join(x, g)))
+    turned = system.split(made(system.join(x @ R.mT, g @ R.mT)))
+    for before, after in zip(s, turned, strict=True):
+        torch.testing.assert_close(after, before @ R.mT, atol=1e-7, rtol=1e-6)
+
+
+def test_headings_turn_with_the_configuration():
+    system, made = network("abp")
+    x, theta = system.split(states(system, 1))
+    s_x, s_theta = system.split(made(system.join(x, theta)))
+    R = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+    t_x, t_theta = system.split(made(system.join(x @ R.mT, theta + math.pi / 2)))
+    torch.testing.assert_close(t_x, s_x @ R.mT)
+    torch.testing.assert_close(t_theta, s_theta)
+    mirror = torch.diag(torch.tensor([1.0, -1.0], dtype=torch.float64))
+    m_x, m_theta = system.split(made(system.join(x @ mirror, -theta)))
+    torch.testing.assert_close(m_x, s_x @ mirror)
+    torch.testing.assert_close(m_theta, -s_theta)
+
+
+def test_attention_fades_out_smoothly_and_the_published_network_jumps():
+    system, made = network("aoup-mips", system={"n_particles": 14, "packing": 0.2}, radius=5.0)
+    x, g = system.split(states(system, 1))
+    x = x.clone()
+    others = torch.tensor([[3.0 * k, 0.5 * k] for k in range(12)], dtype=torch.float64)
+    x[0, 2:] = others.remainder(system.box.width[0])
+    x[0, 0] = torch.tensor([1.0, 9.0])
+
+    def of_first(r):
+        y = x.clone()
+        y[0, 1] = x[0, 0] + torch.tensor([0.0, r], dtype=torch.float64)
+        return system.split(made(system.join(y, g)))[1][0, 0]
+
+    near, far = of_first(5.0 - 1e-3), of_first(5.0 + 1e-3)
+    assert (near - far).abs().max() < 1e-7 * (1 + near.abs().max())
+    assert (of_first(3.0) - far).abs().max() > 1e-4
+
+
+def test_touching_particles_have_finite_scores_and_gradients():
+    system, made = network("aoup-mips")
+    x, g = system.split(states(system, 1))
+    x[0, 1] = x[0, 0]
+    s, terms = made.with_terms(system.join(x, g))
+    (s.square().sum() + terms.sum()).backward()
+    assert torch.isfinite(s).all()
+    assert all(torch.isfinite(p.grad).all() for p in made.parameters() if p.grad is not None)
+
+
+def test_the_persistent_shift_is_exact_for_harmonic_forces():
+    system = get("aoup-harmonic", n_particles=4, space_dim=2, eps=0.0)
+    x = states(system)
+    found = system.split(shift_with_terms(system, "persistent", x, None)[0])[1]
+    torch.testing.assert_close(found, system.split(system.truth.score(x))[1])
+
+
+def test_refusals():
+    mips, ring = get("aoup-mips", n_particles=20), get("aoup-ring")
+    with pytest.raises(InputError, match="64 neighbours of 20 particles; give neighbours of at most 19"):
+        LocalTransformer(mips, "none")
+    with pytest.raises(InputError, match="half the box"):
+        AttentionScore(mips, "none", radius=100.0)
+    with pytest.raises(UnknownNameError, match="attention"):
+        describe(mips, "attentoin", {})
+    with pytest.raises(InputError, match="give 'dense'"):
+        describe(ring, "attention", {})
+    with pytest.raises(InputError, match="neighbours is 3 and 'attention' has none"):
+        describe(mips, None, {"neighbours": 3})
+    with pytest.raises(InputError, match="activities alone"):
+        LocalTransformer(get("aoup-trap-64"), "none", neighbours=4)
+    with pytest.raises(InputError, match="give 'equilibrium'"):
+        choose(ring, "persistent")
+    with pytest.raises(UnknownNameError):
+        choose(ring, "best")
