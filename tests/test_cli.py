@@ -186,7 +186,7 @@ def test_a_run_leaves_a_full_directory(pyness_, landscape, figures, tmp_path):
 def test_the_whole_line_without_a_stand_in(pyness_, tmp_path):
     """Sampling, training and report as a user has them, only smaller; the EPR is held against the exact one."""
     out = tmp_path / "dw"
-    plan = ("walkers=2000", "burn_in=3", "snapshots=5", "features=80", "points=1500", "contrast=4000", "steps=4")
+    plan = ("walkers=2000", "burn_in=3", "snapshots=5", "units=20", "points=1500", "contrast=4000", "steps=6")
     settings = [f"--set={s}" for s in plan]
     code, printed, err = pyness_("run", "double-well", "--engine=torch", "--quiet", *settings, "--out", out, "--json")
     assert code == 0, err

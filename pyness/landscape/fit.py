@@ -199,7 +199,7 @@ def _recorder(
         residual = residual or Residual(network, system, judged, problem.rate)
         record = {"step": state.step, **parts}
         if not system.domain.reflecting:
-            # minus the mean residual is the gradient error (landscapes.md, 3.3); walls add terms that only the report has
+            # minus the mean residual is the gradient error (landscapes.md, 3.3); walls add terms: see the report
             record["gradient_error"] = -residual.residual(network).mean().item() / problem.rate
         if log is not None:
             with Path(log).open("a", encoding="utf-8") as file:

@@ -1,8 +1,8 @@
 """The potential network: one layer of tanh units and quadratic monomials, every weight of it trained.
 
-Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + confinement``, with ``e`` the warped and
-``z`` the plain inputs, so that value, gradient and ``div(D grad)`` come out of one forward pass in closed form, and so do
-their derivatives by the weights (``tangent.py``). With the monomials a Gaussian steady state is exact.
+Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + confinement``, with ``e`` the warped
+and ``z`` the plain inputs, so that value, gradient and ``div(D grad)`` come out of one forward pass in closed form, and
+so do their derivatives by the weights (``tangent.py``). With the monomials a Gaussian steady state is exact.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The curvature method: a convex start at wider noise, then Levenberg-Marquardt on all terms and all weights.
 
 The HJB residual alone has many wrong solutions (its first-order part allows a circle of gradients at each point), and a
-cold start ends in one of them. The way in is a continuation in the noise: EPR loss and contrast over states of the same
-dynamics at wider noise are convex in the output weights and reach up the flanks; their minimum is, to leading order, the
-potential. From there every weight of the network is free, since units that move to where the landscape bends represent
-it far better than many that stay where they were drawn.
+cold start ends in one of them. The way in is a wider noise: EPR loss and contrast over states of the same dynamics
+there are convex in the output weights and reach up the flanks; their minimum is, to leading order, the potential. From
+there every weight of the network is free, since units that move to where the landscape bends represent it far better
+than many that stay where they were drawn.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def _descend(
 ) -> tuple[Network, dict[str, float], float]:
     """One damped Gauss-Newton step, on the output weights alone if ``outer``; sets ``state``'s weights and damping.
 
-    Returns the network, its terms, and how much the objective fell. The damping is the same in every direction: weights that hardly matter must not run away with a step that is
-    scaled to them.
+    Returns the network, its terms, and how much the objective fell. The damping is the same in every direction: weights
+    that hardly matter must not run away with a step that is scaled to them.
     """
     parameters = network.parameters.detach().requires_grad_()
     start = objective.parts(network.with_parameters(parameters))

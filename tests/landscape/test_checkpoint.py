@@ -12,7 +12,7 @@ from pyness.errors import InputError, StoreError
 from pyness.landscape import fit as module
 from tests.estimators.exact import gaussian_states
 
-SMALL = {"features": 30, "points": 500, "contrast": 500, "transient": 2, "steps": 3}
+SMALL = {"units": 10, "points": 500, "contrast": 500, "steps": 5}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +53,7 @@ def test_log_has_one_record_per_step(whole):
     records = [json.loads(line) for line in whole[1].splitlines()]
     assert [record["step"] for record in records] == list(range(1, len(records) + 1))
     assert 2 < len(records) <= 5
-    assert {"epr", "contrast", "hjb", "walls", "gradient_error", "length"} <= records[-1].keys()
+    assert {"epr", "contrast", "hjb", "gradient_error", "decrease", "damping"} <= records[-1].keys()
 
 
 class _Interrupted(module.tqdm):
@@ -97,7 +97,7 @@ def test_checkpoints_that_do_not_fit(gaussian, tmp_path):
     def resume(seed=5, samples=gaussian[1], **options):
         pyness.fit_landscape(gaussian[0], samples, seed=seed, checkpoint=path, resume=True, **(SMALL | options))
 
-    for foreign in ({"seed": 6}, {"features": 31}, {"samples": gaussian[1].select(range(500))}):
+    for foreign in ({"seed": 6}, {"units": 11}, {"samples": gaussian[1].select(range(500))}):
         with pytest.raises(StoreError, match=r"another training; give its options"):
             resume(**foreign)
     assert path.read_bytes() == content

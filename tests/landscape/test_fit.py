@@ -20,7 +20,7 @@ def gaussian():
 def test_double_well():
     system = pyness.systems.get("double-well")
     samples = pyness.Samples.from_states(system, double_well_states(16_000, 10).reshape(2000, 8, 2))
-    landscape = pyness.fit_landscape(system, samples, seed=0, features=300, points=4000, contrast=8000, steps=8)
+    landscape = pyness.fit_landscape(system, samples, seed=0, units=40, points=4000, contrast=8000, steps=20)
     nodes = system.evaluation.nodes()
     found = potential_error(landscape.potential(nodes), system.truth.potential(nodes), system.potential_scale)
     assert found.rrmse < 0.05
@@ -38,7 +38,7 @@ def test_double_well():
 
 def test_ornstein_uhlenbeck(gaussian):
     system, samples = gaussian
-    landscape = pyness.fit_landscape(system, samples, seed=2, features=60, points=1500, contrast=2000, steps=6)
+    landscape = pyness.fit_landscape(system, samples, seed=2, units=20, points=1500, contrast=2000, steps=8)
     fresh = gaussian_states(system, 20_000, 3)
     difference = (landscape.potential(fresh) - system.truth.potential(fresh)) / 0.5
     assert difference.std().item() < 0.05
@@ -53,7 +53,7 @@ def test_ornstein_uhlenbeck(gaussian):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("features", 0), ("features", True), ("features", 10.0), ("steps", 0), ("transient", -1), ("points", 0),
+        ("units", 0), ("units", True), ("units", 10.0), ("steps", 0), ("points", 0),
         ("contrast", "many"), ("widening", 1), ("widening", float("nan")), ("held_out", 1.5), ("held_out", 0),
         ("seed", True), ("seed", 1.0),
     ],

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 import pyness
 from pyness.errors import InputError, StoreError
-from pyness.landscape.features import Features
 from pyness.landscape.landscape import Landscape
+from pyness.landscape.network import Network
 from pyness.systems.derivatives import value_and_divergence
 from tests.estimators.exact import double_well_states
 
@@ -22,9 +22,13 @@ def _landscape(system: pyness.System, samples: pyness.Samples, scale: float = 1.
     """An untrained potential, which is all that most of these questions need."""
     generator = torch.Generator().manual_seed(0)
     states = samples.states.reshape(-1, system.dim).double()
-    features = Features.draw(system, states, 20, generator)
-    network = features.folded(scale * torch.randn(features.count, generator=generator, dtype=torch.float64))
-    lowest = network.value(states).sum(1).min().item()
+    network = Network.draw(system, states, 20, generator)
+    parameters = network.parameters
+    parameters[network.outer] = scale * torch.randn(
+        parameters[network.outer].shape, generator=generator, dtype=torch.float64
+    )
+    network = network.with_parameters(parameters)
+    lowest = network.value(network.places(states)).min().item()
     metadata = {"options": {"held_out": 0.25}, "seed": 3, "samples": samples.fingerprint}
     return Landscape(system, network, lowest, metadata)
 

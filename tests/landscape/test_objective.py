@@ -1,4 +1,4 @@
-"""The terms of the objective: against direct averages, finite differences, and their known minima."""
+"""The terms of the objective: against direct averages, automatic differentiation, and their known minima."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import torch
 
 import pyness
 from pyness.estimators import certify
-from pyness.landscape import clouds
-from pyness.landscape.features import Features
+from pyness.landscape import clouds, objective
+from pyness.landscape.network import Network
 from pyness.landscape.newton import epr_share
-from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
+from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Ridge, Walls
+from pyness.landscape.tangent import value_rows
 from pyness.systems.derivatives import value_and_divergence
 from tests.estimators.exact import gaussian_states
 
@@ -18,115 +19,135 @@ SYSTEM = pyness.systems.get("ornstein-uhlenbeck", A=[[1.0, 0.8], [-0.6, 1.5]], D
 RATE = 2.5
 
 
+def _true(network: Network, states: torch.Tensor) -> Network:
+    """The exact potential, which the monomials hold."""
+    rows = value_rows(network, network.places(states), outer=True)
+    rows = torch.cat([rows, torch.ones(len(rows), 1, dtype=rows.dtype)], dim=1)
+    theta = network.parameters
+    theta[network.outer] = torch.linalg.lstsq(rows, SYSTEM.truth.potential(states)[:, None]).solution[:-1, 0]
+    return network.with_parameters(theta)
+
+
 @pytest.fixture(scope="module")
 def setting():
     generator = torch.Generator().manual_seed(0)
     states = gaussian_states(SYSTEM, 4000, 1)
-    features = Features.draw(SYSTEM, states, 20, generator)
-    # the true coefficients: quadratics are among the basis functions
-    target = SYSTEM.truth.potential(states)
-    basis = features.value(states)
-    truth = torch.linalg.lstsq(basis[:, :-1], (target - target.mean())[:, None]).solution[:, 0]
-    k = truth + 0.3 * torch.randn(features.count, generator=generator, dtype=torch.float64)
-    return features, states, truth, k
+    truth = _true(Network.draw(SYSTEM, states, 8, generator), states)
+    noise = torch.randn(truth.parameters.shape, generator=generator, dtype=torch.float64)
+    return states, truth, truth.with_parameters(truth.parameters + 0.2 * noise)
 
 
-def _gradient(features: Features, k: torch.Tensor):
-    network = features.folded(k)
-    return torch.func.vmap(torch.func.grad(lambda z: network.value(z[None]).sum()))
+def _gradient(network: Network):
+    return torch.func.vmap(torch.func.grad(lambda z: network.value(network.places(z[None])).sum()))
 
 
-def _slope(value, k: torch.Tensor, step: float = 1e-4) -> torch.Tensor:
-    shifts = step * torch.eye(len(k), dtype=k.dtype)
-    return torch.stack([(value(k + s) - value(k - s)) / (2 * step) for s in shifts])
+def _gauss_newton(function, network: Network) -> torch.Tensor:
+    """``2 E[J J^T]`` of residuals ``function(network): (n,)``, by automatic differentiation."""
+    rows = torch.func.jacrev(lambda theta: function(network.with_parameters(theta)))(network.parameters)
+    return 2 * rows.mT @ rows / len(rows)
+
+
+def _close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10 * expected.abs().max().item())
 
 
 def test_entropy_production_loss_is_the_average(setting):
-    features, states, _, k = setting
-    loss = EntropyProduction.assemble(features, SYSTEM, states, RATE)
+    states, _, network = setting
+    loss = EntropyProduction(network, SYSTEM, states, RATE)
+    gradient = _gradient(network)(states)
+    noisy = SYSTEM.diffusion.apply(states, gradient)
+    expected = (gradient * noisy + 2 * SYSTEM.drift(states) * gradient).sum(-1).mean() / RATE
+    assert loss.loss(network).item() == pytest.approx(expected.item(), rel=1e-9)
+    # quadratic in the output weights: there the Gauss-Newton matrix is the Hessian
+    theta, outer = network.parameters, network.outer
 
-    def direct(k: torch.Tensor) -> torch.Tensor:
-        gradient = _gradient(features, k)(states)
-        noisy = SYSTEM.diffusion.apply(states, gradient)
-        return (gradient * noisy + 2 * SYSTEM.drift(states) * gradient).sum(-1).mean() / RATE
+    def along(weights: torch.Tensor) -> torch.Tensor:
+        return loss.loss(network.with_parameters(torch.cat([weights, theta[outer.stop :]])))
 
-    zero = torch.zeros_like(k)
-    assert (loss.value(k) - loss.value(zero)).item() == pytest.approx((direct(k) - direct(zero)).item(), rel=1e-9)
-    torch.testing.assert_close(loss.slope(k), _slope(loss.value, k), rtol=1e-6, atol=1e-6)
+    _close(loss.hessian(network, outer=True), torch.func.hessian(along)(theta[outer]))
+    _close(loss.hessian(network)[outer, outer], loss.hessian(network, outer=True))
 
 
 def test_residual_is_that_of_hamilton_jacobi(setting):
-    features, states, _, k = setting
-    x, gradient = states[:300], _gradient(features, k)
-    found = Residual.assemble(features, SYSTEM, x, RATE)
+    states, _, network = setting
+    x, gradient = states[:300], _gradient(network)
+    found = Residual(network, SYSTEM, x, RATE)
     flux, bend = value_and_divergence(lambda y: SYSTEM.diffusion.apply(y, gradient(y)), x)
     drift, div = value_and_divergence(SYSTEM.modified_drift, x)
-    expected = div + bend - (drift * gradient(x)).sum(-1) - (flux * gradient(x)).sum(-1)
-    torch.testing.assert_close(found.residual(k), expected, rtol=1e-8, atol=1e-8 * expected.abs().max().item())
-    # quadratic in the coefficients, so that central differences are exact
-    torch.testing.assert_close(
-        found.jacobian(k), _slope(found.residual, k, 0.1).mT, rtol=1e-7, atol=1e-8 * expected.abs().max().item()
-    )
-    torch.testing.assert_close(found.potential(k), features.folded(k).value(x).sum(1))
+    _close(found.residual(network), div + bend - (drift * gradient(x)).sum(-1) - (flux * gradient(x)).sum(-1))
+    found.fade = torch.linspace(0, 1, 300, dtype=torch.float64)
+    weighted = found.fade * found.weight
+    assert found.loss(network).item() == pytest.approx((weighted * found.residual(network)).square().mean().item())
+    _close(found.hessian(network), _gauss_newton(lambda other: weighted * found.residual(other), network))
 
 
 def test_residual_vanishes_at_the_truth_and_its_mean_is_minus_the_gradient_error(setting):
-    features, states, truth, k = setting
-    found = Residual.assemble(features, SYSTEM, states, RATE)
+    states, truth, network = setting
+    found = Residual(network, SYSTEM, states, RATE)
     assert found.residual(truth).abs().max() < 1e-5
-    network = features.folded(k)
 
     def velocity(x: torch.Tensor) -> torch.Tensor:
-        return SYSTEM.drift(x) + network.evaluate(SYSTEM, x).noise_gradient.sum(-1)
+        return SYSTEM.drift(x) + SYSTEM.diffusion.apply(x, network.gradient(network.places(x)))
 
     certificate = certify(SYSTEM, pyness.Samples.from_states(SYSTEM, states), velocity)
-    assert found.residual(k).mean().item() == pytest.approx(-certificate.gap.value, rel=1e-8)
+    # up to what the confinement beyond the hull adds to the mean
+    assert found.residual(network).mean().item() == pytest.approx(-certificate.gap.value, rel=1e-8)
 
 
-def _contrast(features: Features, count: int, widening: float = 1.0) -> Contrast:
+def _contrast(network: Network, count: int, widening: float = 1.0) -> Contrast:
     generator = torch.Generator().manual_seed(2)
     x = gaussian_states(SYSTEM, count, 3) * widening**0.5
     reference = clouds.Reference(SYSTEM, x, generator)
-    return Contrast(features, x, reference.draw(count, generator), reference.log_density, widening)
+    return Contrast(network, x, reference.draw(count, generator), reference.log_density, widening)
 
 
 @pytest.mark.parametrize("widening", [1.0, 4.0])
 def test_contrast_is_stationary_at_the_truth(setting, widening):
     """The slope there is an average of independent terms of mean zero: within 4.5 of its standard errors."""
-    features, _, truth, _ = setting
-    if widening != 1.0:
-        # the same units, whitened over the wider cloud they are used on
-        generator = torch.Generator().manual_seed(0)
-        wide = gaussian_states(SYSTEM, 4000, 1) * 2
-        features = Features.draw(SYSTEM, wide, 20, generator)
-        target = SYSTEM.truth.potential(wide)
-        truth = torch.linalg.lstsq(features.value(wide)[:, :-1], (target - target.mean())[:, None]).solution[:, 0]
-    contrast = _contrast(features, 40_000, widening)
-    _, slope = contrast.system(truth, 10)
-    variance = 0.0
-    for (matrix, _, is_sample), logit in zip(contrast.sides, contrast.logits(truth), strict=True):
-        p = torch.sigmoid(logit)
-        terms = matrix * (p - 1.0 if is_sample else p)[:, None]
-        variance = variance + terms.var(0) / len(terms)
-    # beyond the hull of the first states the confinement adds to the true potential: a handful of 4e4 states
-    assert (slope.abs() / variance.sqrt()).max() < 4.5
-    away = truth.clone()
-    away[torch.argmax(truth.abs())] *= 1.2
-    _, tilted = contrast.system(away, 10)
-    assert (tilted.abs() / variance.sqrt()).max() > 9
+    wide = gaussian_states(SYSTEM, 4000, 1) * widening**0.5
+    truth = _true(Network.draw(SYSTEM, wide, 8, torch.Generator().manual_seed(0)), wide)
+    contrast, outer = _contrast(truth, 40_000, widening), truth.outer
+
+    def scores(network: Network) -> torch.Tensor:
+        """Slope by each output weight in its standard errors."""
+        slope, variance = 0.0, 0.0
+        logits = zip((contrast.samples, contrast.reference), contrast.logits(network), (1.0, 0.0), strict=True)
+        for at, logit, label in logits:
+            terms = -value_rows(network, at, outer=True) / widening * (torch.sigmoid(logit) - label)[:, None]
+            slope, variance = slope + terms.mean(0), variance + terms.var(0) / len(terms)
+        return slope / variance.sqrt()
+
+    assert scores(truth).abs().max() < 4.5
+    away = truth.parameters
+    largest = torch.argmax(away[outer].abs())
+    away[largest] *= 1.2
+    assert scores(truth.with_parameters(away)).abs().max() > 9
 
 
-def test_contrast_slope_and_hessian(setting):
-    features, _, _, k = setting
-    contrast = _contrast(features, 1000)
-    hessian, slope = contrast.system(k, 1000)
-    torch.testing.assert_close(slope, _slope(contrast.value, k), rtol=1e-5, atol=1e-7)
-    differences = _slope(lambda j: contrast.system(j, 1000)[1], k)
-    torch.testing.assert_close(hessian, differences, rtol=1e-4, atol=1e-6)
-    assert torch.linalg.eigvalsh(hessian).min() > -1e-12
-    u, v = contrast.logits(k)
+def test_contrast_slope_and_hessian(setting, monkeypatch):
+    _, _, network = setting
+    monkeypatch.setattr(objective, "HESSIAN_ROWS", 1000)
+    contrast, theta, outer = _contrast(network, 1000), network.parameters, network.outer
+    u, v = contrast.logits(network)
     # the constant is at its optimum
     assert (torch.sigmoid(v).mean() - torch.sigmoid(-u).mean()).abs() < 1e-12
+    slope = torch.func.grad(lambda weights: contrast.loss(network.with_parameters(weights)))(theta)
+    for i in (0, outer.stop - 1, outer.stop, len(theta) - 1):
+        step = torch.zeros_like(theta)
+        step[i] = 1e-5
+        up, down = (contrast.loss(network.with_parameters(theta + sign * step)) for sign in (1, -1))
+        assert slope[i].item() == pytest.approx((up - down).item() / 2e-5, rel=1e-4, abs=1e-7)
+    # convex in the output weights, with the constant following: differences of the slope
+    hessian = contrast.hessian(network, outer=True)
+    assert torch.linalg.eigvalsh(hessian).min() > -1e-12
+    for i in (0, outer.stop - 1):
+        step = torch.zeros_like(theta)
+        step[i] = 1e-4
+        up, down = (
+            torch.func.grad(lambda weights: contrast.loss(network.with_parameters(weights)))(theta + sign * step)
+            for sign in (1, -1)
+        )
+        torch.testing.assert_close(hessian[i], ((up - down) / 2e-4)[outer], rtol=1e-4, atol=1e-6)
 
 
 def test_walls_are_the_normal_velocity():
@@ -136,24 +157,42 @@ def test_walls_are_the_normal_velocity():
     )  # fmt: skip
     generator = torch.Generator().manual_seed(5)
     cloud = system.domain.uniform(1000, generator, dtype=torch.float64)
-    features = Features.draw(system, cloud, 20, generator)
-    k = torch.randn(features.count, generator=generator, dtype=torch.float64)
+    network = Network.draw(system, cloud, 8, generator)
+    noise = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
+    network = network.with_parameters(network.parameters + noise)
     points, normals = clouds.wall_points(system, cloud.min(0).values, cloud.max(0).values, 40, generator)
-    walls = Walls.assemble(features, system, points, normals, RATE)
-    gradient = _gradient(features, k)(points)
-    outflow = (normals * (system.drift(points) + system.diffusion.apply(points, gradient))).sum(-1)
+    walls = Walls(network, system, points, normals, RATE)
+    outflow = (normals * (system.drift(points) + system.diffusion.apply(points, _gradient(network)(points)))).sum(-1)
     # at both walls the drift along the normal is -1 outwards
     weight = (1 / (1 / 0.7 + RATE) / 0.7) ** 0.5
-    torch.testing.assert_close(walls.misfit(k), weight * outflow, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(walls.potential(k), features.folded(k).value(points).sum(1))
-    none = Walls.assemble(features, system, points[:0], normals[:0], RATE)
-    assert none.misfit(k).shape == none.potential(k).shape == (0,)
+    torch.testing.assert_close(walls.misfit(network), weight * outflow, rtol=1e-8, atol=1e-8)
+    walls.fade = torch.linspace(0, 1, len(points), dtype=torch.float64)
+    _close(walls.hessian(network), _gauss_newton(lambda other: walls.fade * walls.misfit(other), network))
 
 
-def test_anchors_only_pull_up():
-    anchors = Anchors(torch.eye(3, dtype=torch.float64), torch.tensor([1.0, 2.0, 3.0]).double())
-    found = anchors.misfit(torch.tensor([0.0, 5.0, 1.0]).double())
-    assert torch.equal(found, torch.tensor([-1.0, 0.0, -2.0]).double())
+def test_anchors_only_pull_up(setting):
+    states, truth, network = setting
+    heights = torch.linspace(-2, 4, 100, dtype=torch.float64)
+    anchors = Anchors(network, states[:100], heights, states[100:200])
+    anchors.lowest = 0.5
+    value, zero = (network.value(network.places(x)) for x in (states[:100], states[100:200]))
+    below = (value - zero.mean() - 0.5 - heights).clamp_max(0)
+    assert 0 < int((below < 0).sum()) < 100
+    torch.testing.assert_close(anchors.misfit(network), below)
+    _close(anchors.hessian(network), _gauss_newton(anchors.misfit, network))
+    # a potential has no constant of its own
+    shifted = network.tensors | {"bias": torch.cat([network.tensors["bias"][:-1], torch.tensor([50.0]).double()])}
+    shifted = Network(shifted, SYSTEM)
+    more = Network(shifted.tensors | {"output": shifted.tensors["output"] + torch.eye(8)[-1].double() * 3}, SYSTEM)
+    torch.testing.assert_close(anchors.misfit(more), anchors.misfit(shifted))
+
+
+def test_ridge_is_half_the_square_of_the_output_weights(setting):
+    network = setting[2]
+    expected = network.tensors["output"].square().sum() + network.tensors["quadratic"].square().sum()
+    assert Ridge().loss(network).item() == pytest.approx(0.5 * expected.item())
+    assert torch.equal(Ridge().hessian(network, outer=True), torch.eye(network.outer.stop, dtype=torch.float64))
+    assert Ridge().hessian(network).sum().item() == network.outer.stop
 
 
 def test_share_of_the_entropy_production_loss():
