@@ -28,7 +28,7 @@ __all__ = ["fit_score"]
 
 #: Training steps and particles of a batch where none are given.
 STEPS = {"dense": 1000, "attention": 800, "local-transformer": 2000}
-RATE = {"dense": 2e-3, "attention": 2e-3, "local-transformer": 3e-4}
+RATE = {"dense": 5e-3, "attention": 2e-3, "local-transformer": 3e-4}
 BATCH = {"dense": 1024, "attention": 2048, "local-transformer": 512}
 LOOKS = 20
 #: Numbers kept of the training states of a dense network at the most.
