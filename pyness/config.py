@@ -85,7 +85,7 @@ class RunConfig:
         Raises:
             InputError, SolverError: a value or a combination that makes no sense.
         """
-        from pyness import sampling, systems
+        from pyness import landscape, sampling, systems
 
         settings = {key: value for key, value in self.sampling.items() if key != "chunk"}
         system, seed = self.build(), self.seed or 0
@@ -94,6 +94,10 @@ class RunConfig:
         if solver.adaptive and plan["rtol"]:
             solver = solver.with_options(rtol=plan["rtol"])
         in_solver = ("dt", "rtol", "atol", "seed")
+        learn = learner(self.system)
+        training = _defaults(learn) | dict(self.training)
+        if learn is landscape.fit_landscape:
+            landscape.check_options(seed, training)
         return replace(
             self,
             parameters=systems.parameters(self.system) | dict(self.parameters),
@@ -101,7 +105,7 @@ class RunConfig:
             solver=str(solver),
             seed=seed,
             sampling={key: value for key, value in plan.items() if key not in in_solver and value is not None},
-            training=_defaults(learner(self.system)) | dict(self.training),
+            training=training,
         )
 
     def under(self, other: RunConfig) -> RunConfig:

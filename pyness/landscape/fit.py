@@ -21,7 +21,7 @@ from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Res
 from pyness.sampling import Samples
 from pyness.systems import System
 
-__all__ = ["fit_landscape"]
+__all__ = ["check_options", "fit_landscape"]
 
 EPR_STATES = 20_000
 CLOUD = 20_000
@@ -77,7 +77,8 @@ def fit_landscape(
         "units": units, "steps": steps, "points": points, "contrast": contrast, "widening": widening,
         "held_out": held_out,
     }  # fmt: skip
-    _check(system, samples, seed, options)
+    check_options(seed, options)
+    _check(system, samples)
     training = samples.split(held_out, seed=seed)[1]
     metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
     state = _resume(checkpoint, metadata) if resume else None
@@ -97,8 +98,12 @@ def fit_landscape(
     return Landscape(system, network, lowest, metadata)
 
 
-def _check(system: System, samples: Samples, seed: int, options: dict[str, Any]) -> None:
-    check_samples(system, samples)
+def check_options(seed: int, options: dict[str, Any]) -> None:
+    """Refuse options of ``fit_landscape`` that are out of range, before anything is sampled.
+
+    Raises:
+        InputError: names the option.
+    """
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"seed is {seed!r}", "give a whole number")
     for name in ("units", "points", "contrast", "steps"):
@@ -108,6 +113,10 @@ def _check(system: System, samples: Samples, seed: int, options: dict[str, Any])
         raise InputError(f"widening is {options['widening']!r}", "give a number above 1")
     if not 0 < options["held_out"] < 1:
         raise InputError(f"held_out is {options['held_out']!r}", "give a fraction between 0 and 1")
+
+
+def _check(system: System, samples: Samples) -> None:
+    check_samples(system, samples)
     if not system.diffusion.invertible:
         raise InputError(
             f"system {system.name!r} has coordinates without noise", "learn its score instead: pyness.fit_score"

@@ -38,7 +38,7 @@ def test_double_well():
 
 def test_ornstein_uhlenbeck(gaussian):
     system, samples = gaussian
-    landscape = pyness.fit_landscape(system, samples, seed=2, units=20, points=1500, contrast=2000, steps=8)
+    landscape = pyness.fit_landscape(system, samples, seed=2, units=20, points=1500, contrast=4000, steps=16)
     fresh = gaussian_states(system, 20_000, 3)
     difference = (landscape.potential(fresh) - system.truth.potential(fresh)) / 0.5
     assert difference.std().item() < 0.05
