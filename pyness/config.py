@@ -86,6 +86,7 @@ class RunConfig:
             InputError, SolverError: a value or a combination that makes no sense.
         """
         from pyness import landscape, sampling, systems
+        from pyness.landscape.fit import check_options
 
         settings = {key: value for key, value in self.sampling.items() if key != "chunk"}
         system, seed = self.build(), self.seed or 0
@@ -97,7 +98,7 @@ class RunConfig:
         learn = learner(self.system)
         training = _defaults(learn) | dict(self.training)
         if learn is landscape.fit_landscape:
-            landscape.check_options(seed, training)
+            check_options(seed, training)
         return replace(
             self,
             parameters=systems.parameters(self.system) | dict(self.parameters),

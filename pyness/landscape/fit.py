@@ -99,19 +99,19 @@ def fit_landscape(
 
 
 def check_options(seed: int, options: dict[str, Any]) -> None:
-    """Refuse options of ``fit_landscape`` that are out of range, before anything is sampled.
+    """Refuse options of ``fit_landscape`` that are out of range, those that are given, before anything is sampled.
 
     Raises:
         InputError: names the option.
     """
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"seed is {seed!r}", "give a whole number")
-    for name in ("units", "points", "contrast", "steps"):
+    for name in {"units", "points", "contrast", "steps"} & options.keys():
         if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
             raise InputError(f"{name} is {options[name]!r}", "give a whole number of at least 1")
-    if not options["widening"] > 1:
+    if not options.get("widening", 2) > 1:
         raise InputError(f"widening is {options['widening']!r}", "give a number above 1")
-    if not 0 < options["held_out"] < 1:
+    if not 0 < options.get("held_out", 0.5) < 1:
         raise InputError(f"held_out is {options['held_out']!r}", "give a fraction between 0 and 1")
 
 

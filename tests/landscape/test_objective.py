@@ -171,7 +171,7 @@ def test_walls_are_the_normal_velocity():
 
 
 def test_anchors_only_pull_up(setting):
-    states, truth, network = setting
+    states, _, network = setting
     heights = torch.linspace(-2, 4, 100, dtype=torch.float64)
     anchors = Anchors(network, states[:100], heights, states[100:200])
     anchors.lowest = 0.5
