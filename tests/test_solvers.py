@@ -328,9 +328,11 @@ has(name) = isdefined(S, Symbol(name))
 const DIAGONAL = SciMLBase.SDEProblem((du, u, p, t) -> du .= 0, (du, u, p, t) -> du .= 1, ones(2), (0.0, 1.0))
 const MATRIX = SciMLBase.SDEProblem((du, u, p, t) -> du .= 0, (du, u, p, t) -> du .= 1, ones(2), (0.0, 1.0);
     noise_rate_prototype = zeros(2, 2))
+# the trait moved from StochasticDiffEq to SciMLBase between 6.66 and 6.80
+const interpretation = isdefined(S, :alg_interpretation) ? S.alg_interpretation : SciMLBase.alg_interpretation
 function examine(source)
     algorithm = include_string(S, source)
-    return (adaptive = S.isadaptive(algorithm), calculus = lowercase(string(S.alg_interpretation(algorithm))),
+    return (adaptive = S.isadaptive(algorithm), calculus = lowercase(string(interpretation(algorithm))),
         diagonal = S.alg_compatible(DIAGONAL, algorithm), matrix = S.alg_compatible(MATRIX, algorithm))
 end
 "Mean of X(1) and its standard error for dX = X dW, X(0) = 1: one in the Ito sense, sqrt(e) in the Stratonovich sense."

@@ -90,7 +90,10 @@ def test_a_julia_exception_is_one_line_with_its_trace(session):
         session.include("using Nowhere")
 
 
-def test_ctrl_c_while_julia_computes(session):
+def test_ctrl_c_while_julia_computes(session, request):
+    # a shell starts what it runs in the background with Ctrl-C ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
