@@ -86,7 +86,6 @@ class RunConfig:
             InputError, SolverError: a value or a combination that makes no sense.
         """
         from pyness import landscape, sampling, systems
-        from pyness.landscape.fit import check_options
 
         settings = {key: value for key, value in self.sampling.items() if key != "chunk"}
         system, seed = self.build(), self.seed or 0
@@ -98,7 +97,7 @@ class RunConfig:
         learn = learner(self.system)
         training = _defaults(learn) | dict(self.training)
         if learn is landscape.fit_landscape:
-            check_options(seed, training)
+            landscape.check_options(seed, training)
         return replace(
             self,
             parameters=systems.parameters(self.system) | dict(self.parameters),

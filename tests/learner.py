@@ -45,11 +45,13 @@ class Landscape:
 def module() -> types.ModuleType:
     """``calls`` holds the options of each fit; ``fate`` is an exception to raise in the next one."""
 
+    def check_options(seed, options):
+        if options["steps"] < 1:
+            raise InputError(f"steps is {options['steps']}", "give at least 1")
+
     def fit_landscape(
         system, samples, seed=0, *, steps=50, device="cpu", checkpoint=None, log=None, resume=False, progress=False
     ):
-        if steps < 1:
-            raise InputError(f"steps is {steps}", "give at least 1")
         fake.calls.append({"seed": seed, "steps": steps, "resume": resume, "walkers": samples.walkers})
         if fake.fate is not None:
             fate, fake.fate = fake.fate, None
@@ -61,6 +63,7 @@ def module() -> types.ModuleType:
         return Landscape(system)
 
     fake = types.ModuleType("pyness.landscape")
-    fake.fit_landscape, fake.Landscape, fake.calls, fake.fate = fit_landscape, Landscape, [], None
+    fake.check_options, fake.fit_landscape, fake.Landscape = check_options, fit_landscape, Landscape
+    fake.calls, fake.fate = [], None
     fake.failed = TrainingError("loss is nan at step 7", "take a smaller rate")
     return fake

@@ -386,8 +386,6 @@ def test_another_run_is_not_resumed(refused, pyness_, landscape, tmp_path):
         (["run", "double-well", "--set", "walkrs=10"], "unknown setting 'walkrs'; did you mean 'walkers'?"),
         (["run", "double-well", "--set", "device=cpu"], "ambiguous; say sampling.device or training.device"),
         (["run", "double-well", "--set", "rtol=0"], "rtol is 0"),
-        (["run", "double-well", "--set", "steps=0"], "steps is 0"),
-        (["run", "double-well", "--set", "units=1.5"], "units is 1.5"),
         (["run", "double-well", "--set", "D=0"], "diffusion is zero"),
         (["run", "double-well", "--set", "D"], "is not key=value"),
         (["run", "double-well", "--resume", "--overwrite"], "not allowed with argument"),

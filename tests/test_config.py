@@ -163,6 +163,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path):
         (["rtol=-1"], "rtol"),
         (["spacing=0"], "spacing is 0"),
         (["dtype=int8"], "dtype is 'int8'"),
+        (["steps=0"], "steps is 0"),
         (["D=-1"], "negative"),
         (["D=much"], "D of system 'double-well' is 'much'"),
     ],
