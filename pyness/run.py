@@ -238,10 +238,10 @@ def _draw(out: Path, learnt: Any, samples: Any, report: Any, reference: Any) -> 
         plots.overview(learnt, samples, report, out / "overview.png", truth=reference)
     records = [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()]
     if records:
-        # near the end the gradient error is as small as its sampling error and may come out negative
-        curves = {"gradient error": [abs(r["gradient_error"]) for r in records]}
-        if "hjb" in records[0]:
-            curves["HJB residual"] = [r["hjb"] for r in records]
+        # with walls the gradient error is known to the report only; near the end it is as small as its sampling error
+        # and may come out negative
+        labels = {"gradient_error": "gradient error", "hjb": "HJB residual", "walls": "flux through walls"}
+        curves = {label: [abs(r[key]) for r in records] for key, label in labels.items() if key in records[0]}
         axes = plots.training([r["step"] for r in records], curves)
         axes.figure.savefig(out / "training.png")
     histogram = samples.stats["step"].get("histogram")

@@ -203,6 +203,28 @@ def test_the_whole_line_without_a_stand_in(pyness_, tmp_path):
     assert (out / "training.png").stat().st_size > 0
 
 
+def test_a_walled_system_without_a_stand_in(pyness_, tmp_path):
+    """Too short to be stationary, and says so; its log has the misfit at walls in place of the gradient error."""
+    out = tmp_path / "ts"
+    plan = (
+        "walkers=600",
+        "burn_in=2",
+        "burn_in_dt=0.1",
+        "snapshots=2",
+        "units=8",
+        "points=600",
+        "contrast=800",
+        "steps=2",
+    )
+    settings = [f"--set={s}" for s in plan]
+    code, printed, err = pyness_("run", "toggle-switch", "--engine=torch", "--quiet", *settings, "--out", out, "--json")
+    assert code == 0, err
+    assert json.loads(printed)["potential_error"]["points_are"] == "grid"
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [set(record) & {"walls", "gradient_error"} for record in records] == [{"walls"}] * 2
+    assert (out / "training.png").stat().st_size > 0
+
+
 def test_json_is_all_that_is_printed(pyness_, landscape, tmp_path):
     code, printed, _ = pyness_(*RUN, "--out", tmp_path / "dw", "--json")
     assert code == 0
