@@ -17,8 +17,8 @@ pytestmark = pytest.mark.julia
 
 A = [[1.0, 0.8], [-0.6, 1.5]]
 #: Solver, relative bias of the covariance and of the double well's entropy production that its step may cause. A first-
-#: order method moves E|F|^2 / D = sum k by about k^2 h / 2, with rates k up to 8 in the wells: 0.08 of 2.17 at 0.002. SKenCarp
-#: has a fixed step here: at its default tolerance this entropy production comes out 10 % too large.
+#: order method moves E|F|^2 / D = sum k by about k^2 h / 2, with rates k up to 8 in the wells: 0.08 of 2.17 at 0.002.
+#: SKenCarp has a fixed step here: at its default tolerance this entropy production comes out 10 % too large.
 SOLVERS = {
     "EM:dt=0.002": (0.002, 0.04),
     "SOSRA": (0.002, 0.005),
