@@ -417,6 +417,7 @@ def relative_variance(samples, S) -> tuple[float, float]:
 
 
 @pytest.mark.julia
+@pytest.mark.validate
 def test_rejected_steps_add_no_noise_in_many_dimensions():
     """Beyond 20 dimensions states are vectors, for which StochasticDiffEq's own treatment of rejections adds 4 %."""
     made, S = ornstein_uhlenbeck(24)
