@@ -27,8 +27,6 @@ EPR_STATES = 20_000
 CLOUD = 20_000
 TOP = 25.0
 ANCHORS = 3_000
-#: How much of ``TOP`` is certain of states that the rough potential of the start puts beyond reach.
-CERTAIN = 0.6
 
 
 def fit_landscape(
@@ -152,12 +150,13 @@ def _assemble(system: System, training: Samples, seed: int, options: dict[str, A
     wall_points, normals = clouds.wall_points(system, points.min(0).values, points.max(0).values, 400, generator)
     far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
     beyond = edge[height > base + clouds.BEYOND * TOP][:ANCHORS]
-    heights = torch.cat([far.new_full((len(far),), TOP), far.new_full((len(beyond),), CERTAIN * TOP)])
+    # states that the start puts well beyond reach keep the residual off branches that come in from there
+    outside = torch.cat([far, beyond])
     problem = Problem(
         evidence=_evidence(network, system, states, options["contrast"], rate, 1.0, generator),
         residual=Residual(network, system, points, rate),
         walls=Walls(network, system, wall_points, normals, rate) if len(wall_points) else None,
-        anchors=Anchors(network, torch.cat([far, beyond]), heights, own[:500]) if len(heights) else None,
+        anchors=Anchors(network, outside, own[:500]) if len(outside) else None,
         rate=rate,
         top=TOP,
         lowest=slice(len(points) - len(own), None),

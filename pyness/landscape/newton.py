@@ -94,7 +94,7 @@ class Problem:
             self.walls.fade = torch.sigmoid((limit - network.value(self.walls.at)) / CUT_WIDTH)
             terms["walls"] = self.walls
         if self.anchors is not None:
-            self.anchors.lowest = (limit - self.top - network.value(self.anchors.zero).mean()).item()
+            self.anchors.floor = (limit - network.value(self.anchors.zero).mean()).item()
             terms["anchors"] = self.anchors
         # what the network cannot represent must not outvote what the samples say: all of the residual is one unit
         scale = min(LARGEST, 1.0 / (WEIGHTS["hjb"] * self.residual.loss(network).item()))

@@ -202,18 +202,17 @@ class Ridge:
 
 
 class Anchors:
-    """Where there is no probability the potential is only kept from falling below ``heights`` above ``lowest``.
+    """Where there is no probability the potential is only kept from falling below ``floor``.
 
-    Both count from the mean over ``zero``, some samples, since the potential has no constant of its own.
+    Heights count from the mean over ``zero``, some samples, since the potential has no constant of its own.
     """
 
-    def __init__(self, network: Network, points: torch.Tensor, heights: torch.Tensor, zero: torch.Tensor) -> None:
-        self.at, self.heights, self.zero, self.lowest = network.places(points), heights, network.places(zero), 0.0
+    def __init__(self, network: Network, points: torch.Tensor, zero: torch.Tensor) -> None:
+        self.at, self.zero, self.floor = network.places(points), network.places(zero), 0.0
 
     def misfit(self, network: Network) -> torch.Tensor:
         """How far below the floor, ``(n,)``, zero above it."""
-        floor = network.value(self.zero).mean() + self.lowest + self.heights
-        return (network.value(self.at) - floor).clamp_max(0.0)
+        return (network.value(self.at) - network.value(self.zero).mean() - self.floor).clamp_max(0.0)
 
     def loss(self, network: Network) -> torch.Tensor:
         return self.misfit(network).square().mean()

@@ -20,7 +20,7 @@ def gaussian():
 def test_double_well():
     system = pyness.systems.get("double-well")
     samples = pyness.Samples.from_states(system, double_well_states(16_000, 10).reshape(2000, 8, 2))
-    landscape = pyness.fit_landscape(system, samples, seed=0, units=40, points=4000, contrast=8000, steps=20)
+    landscape = pyness.fit_landscape(system, samples, seed=0, units=40, points=4000, contrast=8000, steps=40)
     nodes = system.evaluation.nodes()
     found = potential_error(landscape.potential(nodes), system.truth.potential(nodes), system.potential_scale)
     assert found.rrmse < 0.05

@@ -172,11 +172,10 @@ def test_walls_are_the_normal_velocity():
 
 def test_anchors_only_pull_up(setting):
     states, _, network = setting
-    heights = torch.linspace(-2, 4, 100, dtype=torch.float64)
-    anchors = Anchors(network, states[:100], heights, states[100:200])
-    anchors.lowest = 0.5
+    anchors = Anchors(network, states[:100], states[100:200])
+    anchors.floor = 0.5
     value, zero = (network.value(network.places(x)) for x in (states[:100], states[100:200]))
-    below = (value - zero.mean() - 0.5 - heights).clamp_max(0)
+    below = (value - zero.mean() - 0.5).clamp_max(0)
     assert 0 < int((below < 0).sum()) < 100
     torch.testing.assert_close(anchors.misfit(network), below)
     _close(anchors.hessian(network), _gauss_newton(anchors.misfit, network))
