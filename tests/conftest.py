@@ -1,9 +1,17 @@
-"""Shared fixtures: global torch state untouched, Julia and GPU tests skipped with a reason."""
+"""Shared fixtures: Ctrl-C at work, global torch state untouched, Julia and GPU tests skipped with a reason."""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
+
+
+def pytest_configure():
+    # a shell leaves Ctrl-C ignored in what it starts in the background, and what that starts inherits it
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

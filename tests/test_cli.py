@@ -336,11 +336,7 @@ def test_ctrl_c_itself(tmp_path):
     out = tmp_path / "dw"
     long = [f"--set={s}" for s in ("walkers=20000", "burn_in=1000", "snapshots=2")]
     argv = ["run", "double-well", "--engine=torch", "--solver=EM:dt=1e-3", "--quiet", *long, "--out", str(out)]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "pyness", *argv], stderr=subprocess.PIPE, text=True,
-        # a shell leaves the signal ignored in what it starts in the background
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    running = subprocess.Popen([sys.executable, "-m", "pyness", *argv], stderr=subprocess.PIPE, text=True)
     try:
         while not (out / "samples.zarr" / "zarr.json").exists() and running.poll() is None:
             time.sleep(0.05)
