@@ -1,4 +1,4 @@
-"""Shared fixtures: Ctrl-C at work, global torch state untouched, Julia and GPU tests skipped with a reason."""
+"""Shared: the command line, Ctrl-C at work, global torch state untouched, Julia and GPU tests skipped with a reason."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ def _torch_state_is_untouched():
     after = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
     assert before == after, f"global torch state changed from {before} to {after}"
     assert torch.equal(generator, torch.get_rng_state()), "the global torch generator was used; pass one"
+
+
+@pytest.fixture
+def pyness_(capsys):
+    """``pyness_(*argv)``: exit code, standard output, standard error."""
+
+    def call(*argv):
+        from pyness.cli import main
+
+        code = main([str(a) for a in argv])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
 
 
 def pytest_collection_modifyitems(config, items):

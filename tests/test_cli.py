@@ -41,18 +41,6 @@ def landscape(monkeypatch, request):
 
 
 @pytest.fixture
-def pyness_(capsys):
-    """``pyness_(*argv)``: exit code, standard output, standard error."""
-
-    def call(*argv):
-        code = main([str(a) for a in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
 def refused(pyness_):
     """``refused(*argv)``: the one line with which a wrong use is refused; nothing is printed on standard output."""
 

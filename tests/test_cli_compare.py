@@ -7,21 +7,10 @@ import shlex
 
 import pytest
 
-from pyness.cli import main
 from pyness.compare import runs
 
 SMALL = [f"--set={s}" for s in ("walkers=60", "burn_in=0.5", "snapshots=2", "spacing=0.5")]
 COMPARE = ["compare", "double-well", "--engine=torch", "--quiet", "--seeds=2", *SMALL]
-
-
-@pytest.fixture
-def pyness_(capsys):
-    def call(*argv):
-        code = main([str(a) for a in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_json_has_each_solver_under_the_label_that_was_typed(pyness_, tmp_path):

@@ -9,7 +9,6 @@ import pytest
 
 import pyness
 from pyness import suite
-from pyness.cli import main
 from pyness.config import RunConfig
 from pyness.errors import InputError, SolverError, StoreError, UnknownNameError
 from pyness.sampling import Samples
@@ -48,16 +47,6 @@ def file(tmp_path):
     path = tmp_path / "suite.toml"
     path.write_text(SUITE)
     return path
-
-
-@pytest.fixture
-def pyness_(capsys):
-    def call(*argv):
-        code = main([str(a) for a in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_each_system_has_its_own_solver_and_plan(file):

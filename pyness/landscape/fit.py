@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from pyness.errors import InputError, StoreError, TrainingError
+from pyness.checkpoint import read_checkpoint, write_checkpoint
+from pyness.errors import InputError, TrainingError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
 from pyness.landscape.landscape import Landscape
@@ -27,6 +28,7 @@ EPR_STATES = 20_000
 CLOUD = 20_000
 TOP = 25.0
 ANCHORS = 3_000
+STATE = tuple(field.name for field in fields(State))
 
 
 def fit_landscape(
@@ -79,7 +81,8 @@ def fit_landscape(
     _check(system, samples)
     training = samples.split(held_out, seed=seed)[1]
     metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
-    state = _resume(checkpoint, metadata) if resume else None
+    stored = read_checkpoint(checkpoint, metadata, STATE) if resume else None
+    state = State(**stored) if stored else None
     with tqdm(total=steps + 1, desc="training", disable=None if progress else True, unit="step") as bar:
         network, problem = _assemble(system, training.to(device), seed, options)
         bar.update(1)
@@ -89,7 +92,9 @@ def fit_landscape(
         else:
             state.parameters = state.parameters.to(device)
             bar.update(state.step)
-        after = _recorder(problem, system, samples.split(held_out, seed=seed)[0], metadata, checkpoint, log, bar)
+        after = _recorder(
+            problem, network, system, samples.split(held_out, seed=seed)[0], metadata, checkpoint, log, bar
+        )
         network = problem.run(network, state, steps, after)
     states = training.states.reshape(-1, system.dim).to(device).double()
     lowest = min(network.value(network.places(part)).min().item() for part in states.split(8192))
@@ -176,21 +181,19 @@ def _evidence(
     """What ``states: (n, d)`` of ``widening`` times the noise say of the potential."""
     reference = clouds.Reference(system, states, generator)
     drawn, few = reference.draw(contrast, generator), states[:EPR_STATES]
+    epr = EntropyProduction(network, system, few, rate)
+    # E|F_v|^2 in the norm of D^{-1}
+    squared = (epr.drift * system.diffusion.solve(few, epr.drift)).sum(-1).mean().item()
     return Evidence(
-        EntropyProduction(network, system, few, rate),
-        epr_share(_squared_drift(system, few), rate, len(network.parameters), len(few)),
+        epr,
+        epr_share(squared, rate, len(network.parameters), len(few)),
         Contrast(network, states[:contrast], drawn, reference.log_density, widening),
     )
 
 
-def _squared_drift(system: System, states: torch.Tensor) -> float:
-    """``E|F_v|^2`` in the norm of ``D^{-1}``."""
-    drift = system.modified_drift(states)
-    return (drift * system.diffusion.solve(states, drift)).sum(-1).mean().item()
-
-
 def _recorder(
     problem: Problem,
+    network: Network,
     system: System,
     held_out: Samples,
     metadata: dict[str, Any],
@@ -199,21 +202,22 @@ def _recorder(
     bar: tqdm,
 ) -> Callable[[State, Network, dict[str, float]], None]:
     """What happens after each step: the certificate on a part of the held-out walkers, log, checkpoint, progress."""
-    judged = held_out.states[:2000, -1].double().to(problem.residual.drift)
-    residual: Residual | None = None
+    residual = None
+    if not system.domain.reflecting:
+        judged = held_out.states[:2000, -1].double().to(problem.residual.drift)
+        residual = Residual(network, system, judged, problem.rate)
 
     def after(state: State, network: Network, parts: dict[str, float]) -> None:
-        nonlocal residual
-        residual = residual or Residual(network, system, judged, problem.rate)
         record = {"step": state.step, **parts}
-        if not system.domain.reflecting:
+        if residual is not None:
             # minus the mean residual is the gradient error (landscapes.md, 3.3); walls add terms: see the report
             record["gradient_error"] = -residual.residual(network).mean().item() / problem.rate
         if log is not None:
             with Path(log).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         if checkpoint is not None:
-            _write(checkpoint, state, metadata)
+            stored = {name: getattr(state, name) for name in STATE} | {"parameters": state.parameters.cpu()}
+            write_checkpoint(checkpoint, stored, metadata)
         bar.set_postfix(hjb=f"{parts['hjb']:.1e}", refresh=False)
         bar.update(1)
         if state.settled >= PATIENCE:
@@ -225,36 +229,3 @@ def _recorder(
 def _truncate(log: str | Path | None) -> None:
     if log is not None:
         Path(log).write_text("", encoding="utf-8")
-
-
-def _write(checkpoint: str | Path, state: State, metadata: dict[str, Any]) -> None:
-    path = Path(checkpoint)
-    part = path.with_name(path.name + ".part")
-    content = {
-        "parameters": state.parameters.cpu(), "step": state.step, "damping": state.damping, "settled": state.settled,
-        "training": json.dumps(metadata, sort_keys=True),
-    }  # fmt: skip
-    try:
-        torch.save(content, part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error}", "make room or give another path") from error
-
-
-def _resume(checkpoint: str | Path | None, metadata: dict[str, Any]) -> State | None:
-    """The state in a checkpoint; None where there is none yet."""
-    if checkpoint is None:
-        raise InputError("resume without a checkpoint", "give checkpoint=PATH")
-    path = Path(checkpoint)
-    if not path.exists():
-        return None
-    try:
-        content = torch.load(path, weights_only=True)
-        training = content["training"]
-        state = State(**{name: content[name] for name in ("step", "parameters", "damping", "settled")})
-    except Exception as error:
-        raise StoreError(f"{path} is damaged or no checkpoint of pyness", "remove it to train anew") from error
-    if training != json.dumps(metadata, sort_keys=True):
-        raise StoreError(f"{path} belongs to another training", "give its options, seed and samples, or remove it")
-    return state

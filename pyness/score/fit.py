@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from pyness.checkpoint import read_checkpoint, write_checkpoint
 from pyness.errors import InputError, TrainingError, UnknownNameError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.sampling import Samples
 from pyness.score import losses
-from pyness.score.checkpoint import read_checkpoint, write_checkpoint
 from pyness.score.distributed import average_gradients, rank_and_size
 from pyness.score.networks import build, describe
 from pyness.score.score import Score
@@ -125,7 +125,7 @@ def fit_score(
     model.calibrate(training)
     trainer = _Trainer(system, model.to(device), training, judged, metadata, device)
     if resume:
-        trainer.restore(read_checkpoint(checkpoint, metadata))
+        trainer.restore(read_checkpoint(checkpoint, metadata, ("step", "model", "average", "optimizer")))
     trainer.run(checkpoint, log, progress)
     return Score(system, trainer.averaged(), metadata)
 

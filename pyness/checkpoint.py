@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ def write_checkpoint(path: str | Path, content: dict[str, Any], metadata: dict[s
     write_whole({path: buffer.getvalue()}, "make room or give another path")
 
 
-def read_checkpoint(path: str | Path | None, metadata: dict[str, Any]) -> dict[str, Any] | None:
-    """What was written; None where there is none yet.
+def read_checkpoint(path: str | Path | None, metadata: dict[str, Any], names: Iterable[str]) -> dict[str, Any] | None:
+    """``names`` of what was written; None where there is none yet.
 
     Raises:
         InputError: no path.
@@ -39,10 +40,9 @@ def read_checkpoint(path: str | Path | None, metadata: dict[str, Any]) -> dict[s
     if not path.exists():
         return None
     try:
-        content = torch.load(path, weights_only=True)
-        training = content["training"]
-        for name in ("step", "model", "average", "optimizer"):
-            content[name]
+        stored = torch.load(path, weights_only=True)
+        training = stored["training"]
+        content = {name: stored[name] for name in names}
     except Exception as error:
         raise StoreError(f"{path} is damaged or no checkpoint of pyness", "remove it to train anew") from error
     if training != json.dumps(metadata, sort_keys=True):
