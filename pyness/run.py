@@ -179,8 +179,10 @@ def against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict
 
     Args:
         landscape: something with ``potential(x)``.
-        samples: where to compare, for a system without a published grid.
+        samples: where to compare, for a system without a published grid and without exact samples.
     """
+    import torch
+
     from pyness.estimators.metrics import basins, potential_error
     from pyness.grid import steady_state
 
@@ -198,11 +200,12 @@ def against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict
         return truth, {}, None
     scale = system.potential_scale
     if system.evaluation is None:
-        points = samples.states[:, -1].double()
+        drawn = system.truth.draw
+        points = samples.states[:, -1].double() if drawn is None else drawn(10_000, torch.Generator().manual_seed(0))
         compared = potential_error(
             landscape.potential(points), exact(points), scale, weights=points.new_ones(len(points))
         )
-        return truth, compared.to_dict() | {"points_are": "samples"}, reference
+        return truth, compared.to_dict() | {"points_are": "samples" if drawn is None else "exact samples"}, reference
     nodes = system.evaluation.nodes()
     learnt, true = landscape.potential(nodes), exact(nodes)
     error = potential_error(learnt, true, scale, cap=system.evaluation.cap).to_dict() | {"points_are": "grid"}

@@ -53,6 +53,7 @@ class Truth:
         grid: shape of a finite-volume solve that serves as truth where no formula does (``pyness.grid``).
         score: ``grad log p``, ``x: (..., d) -> (..., d)``.
         activity_epr: of active particles, the part ``E[v_g . D^{-1} v_g]`` of the activities.
+        draw: ``(count, generator=None) -> (count, d)``, independent exact samples, float64.
     """
 
     epr: float | None = None
@@ -62,3 +63,4 @@ class Truth:
     grid: tuple[int, ...] | None = field(default=None)
     score: Callable[[torch.Tensor], torch.Tensor] | None = None
     activity_epr: float | None = None
+    draw: Callable[..., torch.Tensor] | None = None
