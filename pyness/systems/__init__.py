@@ -1,10 +1,18 @@
 """What is simulated: systems, their domains, and the registry of published ones."""
 
-from pyness.systems import active, double_well, gene_networks, limit_cycle, ornstein_uhlenbeck  # noqa: F401  (they register)
+from pyness.systems import (  # noqa: F401  (they register)
+    active,
+    double_well,
+    gaussian_mixture,
+    gene_networks,
+    limit_cycle,
+    ornstein_uhlenbeck,
+)
 from pyness.systems.activity import OrnsteinUhlenbeckActivity, RotatingActivity
 from pyness.systems.box import Box
 from pyness.systems.diffusion import Diffusion
 from pyness.systems.particles import ParticleSystem
+from pyness.systems.prescribed import from_potential
 from pyness.systems.registry import get, kind, names, parameters, register
 from pyness.systems.system import System
 from pyness.systems.truth import EvaluationGrid, Truth
@@ -18,6 +26,7 @@ __all__ = [
     "RotatingActivity",
     "System",
     "Truth",
+    "from_potential",
     "get",
     "kind",
     "names",

@@ -21,7 +21,7 @@ class Diffusion:
 
     Args:
         spec: a float, a ``(d,)`` sequence (the diagonal), a constant ``(d, d)`` matrix, or a function of
-            ``x: (..., d)`` that returns ``(..., d)`` (the diagonal) or ``(..., d, d)``.
+            ``x: (..., d)`` that returns ``(..., 1)`` (a number), ``(..., d)`` (the diagonal) or ``(..., d, d)``.
         dim: the dimension ``d``.
 
     Attributes:
@@ -98,12 +98,16 @@ class Diffusion:
                 "write it for x: (..., d), with x[..., i] for coordinate i",
             ) from error
         n = x.shape[0]
+        if isinstance(out, torch.Tensor) and tuple(out.shape) == (n, 1) and self.dim > 1:
+            # one number for all directions is the diagonal that repeats it
+            number, self.function = self.function, lambda x: torch.cat([number(x)] * x.shape[-1], dim=-1)
+            out, single = self.function(x), self.function(x[0])
         shapes = {(n, self.dim): "diagonal", (n, self.dim, self.dim): "matrix"}
         shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
         if shape not in shapes:
             raise SystemDefinitionError(
                 f"diffusion(x) returned {shape} for x of shape {tuple(x.shape)}",
-                "return (..., d) for a diagonal or (..., d, d) for a matrix",
+                "return (..., 1) for a number, (..., d) for a diagonal or (..., d, d) for a matrix",
             )
         self.kind = shapes[shape]
         if single.shape != out.shape[1:] or not torch.allclose(single, out[0], rtol=1e-6, equal_nan=True):

@@ -11,6 +11,7 @@ from pyness.errors import InputError, SystemDefinitionError
 from pyness.systems.box import Box
 from pyness.systems.derivatives import divergence, jacobian, value_and_divergence
 from pyness.systems.diffusion import Diffusion
+from pyness.systems.positivity import refuse_negative
 from pyness.systems.truth import EvaluationGrid, Truth
 
 __all__ = ["System"]
@@ -26,7 +27,7 @@ class System:
         dim: the dimension ``d``.
         drift: ``F``, a function of ``x: (..., d)`` made of torch operations, returning ``(..., d)``.
         diffusion: ``D`` as a float, a ``(d,)`` sequence (diagonal), a constant ``(d, d)`` matrix, or a function of
-            ``x`` returning ``(..., d)`` or ``(..., d, d)``.
+            ``x`` returning ``(..., 1)`` (a number), ``(..., d)`` or ``(..., d, d)``.
         domain: a ``Box``; without one, open space with walkers started in ``[-1, 1]^d``.
         variables: ``d`` names of the coordinates; ``x1 ... xd`` if not given.
         parameters: the numbers the drift was built from, for files and tables.
@@ -119,6 +120,7 @@ class System:
             self._check_batch(batch, expected)
         self._check_dtype(x)
         self.diffusion.check(x)
+        refuse_negative(self.diffusion, self.domain)
 
     def _check_batch(self, x: torch.Tensor, expected: torch.Tensor) -> None:
         try:
