@@ -45,9 +45,10 @@ class Landscape:
 def module() -> types.ModuleType:
     """``calls`` holds the options of each fit; ``fate`` is an exception to raise in the next one."""
 
-    def check_options(seed, options):
+    def resolve_options(seed, options, dim):
         if options["steps"] < 1:
             raise InputError(f"steps is {options['steps']}", "give at least 1")
+        return options
 
     def fit_landscape(
         system, samples, seed=0, *, steps=50, device="cpu", checkpoint=None, log=None, resume=False, progress=False
@@ -63,7 +64,7 @@ def module() -> types.ModuleType:
         return Landscape(system)
 
     fake = types.ModuleType("pyness.landscape")
-    fake.check_options, fake.fit_landscape, fake.Landscape = check_options, fit_landscape, Landscape
+    fake.resolve_options, fake.fit_landscape, fake.Landscape = resolve_options, fit_landscape, Landscape
     fake.calls, fake.fate = [], None
     fake.failed = TrainingError("loss is nan at step 7", "take a smaller rate")
     return fake

@@ -1,6 +1,7 @@
 """What is learnt from samples: the potential landscape."""
 
-from pyness.landscape.fit import check_options, fit_landscape
+from pyness.landscape.fit import fit_landscape
 from pyness.landscape.landscape import Landscape
+from pyness.landscape.options import METHODS, resolve_options
 
-__all__ = ["Landscape", "check_options", "fit_landscape"]
+__all__ = ["METHODS", "Landscape", "fit_landscape", "resolve_options"]

@@ -20,7 +20,7 @@ BEYOND = 1.3
 
 
 def widened(system: System, samples: Samples, factor: float, count: int, rate: float, seed: int) -> torch.Tensor:
-    """``(count, d)`` float64 states of the same dynamics at ``factor`` times the noise.
+    """``(count, d)`` float64 states of the same dynamics at ``factor`` times the noise, ``F_v`` as it is.
 
     Started from the samples and run for ten times the inverse Fisher rate, so that they reach up the flanks of the
     landscape and across its ridges, where samples of the steady state are too rare to train on.
@@ -33,7 +33,7 @@ def widened(system: System, samples: Samples, factor: float, count: int, rate: f
     solver = system.solver or "EM"
     if not step and solver.startswith("EM") and "dt" not in solver:
         step["dt"] = time / 2000
-    noisy = system.with_noise(factor)
+    noisy = system.with_noise(factor, modified=True)
     generator = torch.Generator().manual_seed(seed)
     states = samples.states.reshape(-1, system.dim).cpu()
     start = states[torch.randint(0, len(states), (count,), generator=generator)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields
@@ -15,16 +16,21 @@ from pyness.checkpoint import read_checkpoint, write_checkpoint
 from pyness.errors import InputError, TrainingError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
+from pyness.landscape.flow import fit_flow
 from pyness.landscape.landscape import Landscape
-from pyness.landscape.network import Network
+from pyness.landscape.mixture import BroadMixture, fit_mixture
+from pyness.landscape.network import NAMES, Network
 from pyness.landscape.newton import PATIENCE, SHARP, SMOOTH, Evidence, Problem, State, convex_start, epr_share
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
+from pyness.landscape.options import LOW, resolve_options
 from pyness.sampling import Samples
 from pyness.systems import System
 
-__all__ = ["check_options", "fit_landscape"]
+__all__ = ["fit_landscape"]
 
 EPR_STATES = 20_000
+#: In many dimensions there are more weights, and the EPR loss gets at least this many states for each.
+STATES_EACH = 30
 CLOUD = 20_000
 TOP = 25.0
 ANCHORS = 3_000
@@ -36,12 +42,14 @@ def fit_landscape(
     samples: Samples,
     seed: int = 0,
     *,
-    units: int = 100,
-    steps: int = 40,
-    points: int = 10_000,
-    contrast: int = 40_000,
-    widening: float = 4.0,
+    method: str = "enhanced",
+    units: int | None = None,
+    steps: int | None = None,
+    points: int | None = None,
+    contrast: int | None = None,
+    widening: float | None = None,
     held_out: float = 0.5,
+    start: Landscape | None = None,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
     log: str | Path | None = None,
@@ -50,72 +58,86 @@ def fit_landscape(
 ) -> Landscape:
     """Learn the potential landscape of ``system`` from ``samples`` of its steady state.
 
-    EPR loss on the samples, contrast with a known density (which fixes the depths of basins), HJB residual on widened
-    states, no flux through reflecting walls; solved by a Levenberg-Marquardt method, see ``pyness.landscape.newton``.
-    In low dimension (up to about four) this is far more accurate than gradient descent on a deep network.
+    ``"enhanced"``: EPR loss on the samples, contrast with a known density (which fixes the depths of basins), HJB
+    residual on widened states, no flux through reflecting walls; solved by a Levenberg-Marquardt method, see
+    ``pyness.landscape.newton``. Beyond four dimensions it stands on a mixture of Gaussians fitted to the samples.
+
+    Baselines: ``"epr"``, the EPR loss alone; ``"hjb"``, the residual and the walls alone, from the same start as
+    ``"enhanced"``, since from a cold one it stalls; ``"flow"``, a normalising flow fitted to the samples by
+    likelihood, which does not look at the drift at all.
 
     Args:
         samples: at least a few thousand walkers; half of them (``held_out``) are kept for the report.
         seed: of everything random in the training.
-        units: tanh units of the network.
-        steps: Levenberg-Marquardt steps at the most; fewer are taken once nothing changes.
-        points: states at which the residual is taken.
-        contrast: samples, and reference points, of the contrast.
-        widening: noise of the widened states, in units of the system's.
+        method: ``"enhanced" | "epr" | "hjb" | "flow"``. Options that a method has no use for are refused.
+        units: tanh units of the network (100); of a flow in each of two hidden layers (64).
+        steps: Levenberg-Marquardt steps at the most (40), fewer once nothing changes; of a flow Adam steps (1000).
+        points: states at which the residual is taken (10 000).
+        contrast: samples, and reference points, of the contrast (40 000).
+        widening: noise of the widened states, in units of the system's (4, in more than four dimensions 1 + 6 / d).
         held_out: fraction of walkers that training does not see.
+        start: a landscape of the same equations at larger noise to begin from; not of a flow.
         device: where to compute.
         checkpoint: file that training goes on from with ``resume=True``, bit for bit.
         log: JSON-lines file, one record per step.
         progress: show a progress bar on standard error, where that is a terminal.
 
     Raises:
-        InputError: options out of range, samples of another dimension.
+        UnknownNameError: no such method.
+        InputError: options out of range or of another method, samples or a start of another dimension.
         StoreError: a checkpoint that is damaged or of another training.
         TrainingError: the potential became non-finite.
     """
     options = {
-        "units": units, "steps": steps, "points": points, "contrast": contrast, "widening": widening,
+        "method": method, "units": units, "steps": steps, "points": points, "contrast": contrast, "widening": widening,
         "held_out": held_out,
     }  # fmt: skip
-    check_options(seed, options)
+    options = resolve_options(seed, options, system.dim)
     _check(system, samples)
-    training = samples.split(held_out, seed=seed)[1]
+    training = samples.split(options["held_out"], seed=seed)[1]
     metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
-    stored = read_checkpoint(checkpoint, metadata, STATE) if resume else None
-    state = State(**stored) if stored else None
-    with tqdm(total=steps + 1, desc="training", disable=None if progress else True, unit="step") as bar:
-        network, problem = _assemble(system, training.to(device), seed, options)
-        bar.update(1)
-        if state is None:
-            state = State(parameters=network.parameters)
-            _truncate(log)
-        else:
-            state.parameters = state.parameters.to(device)
-            bar.update(state.step)
-        after = _recorder(
-            problem, network, system, samples.split(held_out, seed=seed)[0], metadata, checkpoint, log, bar
-        )
-        network = problem.run(network, state, steps, after)
+    if start is not None:
+        metadata["start"] = _fingerprint(system, start)
+    files = {"checkpoint": checkpoint, "log": log, "resume": resume, "progress": progress}
+    if options["method"] == "flow":
+        network = fit_flow(system, training, seed, options, metadata, device=device, **files)
+    else:
+        network = _descend(system, samples, training.to(device), seed, metadata, start, **files)
     states = training.states.reshape(-1, system.dim).to(device).double()
     lowest = min(network.value(network.places(part)).min().item() for part in states.split(8192))
     return Landscape(system, network, lowest, metadata)
 
 
-def check_options(seed: int, options: dict[str, Any]) -> None:
-    """Refuse options of ``fit_landscape`` that are out of range, those that are given, before anything is sampled.
-
-    Raises:
-        InputError: names the option.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed is {seed!r}", "give a whole number")
-    for name in {"units", "points", "contrast", "steps"} & options.keys():
-        if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
-            raise InputError(f"{name} is {options[name]!r}", "give a whole number of at least 1")
-    if not options.get("widening", 2) > 1:
-        raise InputError(f"widening is {options['widening']!r}", "give a number above 1")
-    if not 0 < options.get("held_out", 0.5) < 1:
-        raise InputError(f"held_out is {options['held_out']!r}", "give a fraction between 0 and 1")
+def _descend(
+    system: System,
+    samples: Samples,
+    training: Samples,
+    seed: int,
+    metadata: dict[str, Any],
+    start: Landscape | None,
+    *,
+    checkpoint: str | Path | None,
+    log: str | Path | None,
+    resume: bool,
+    progress: bool,
+) -> Network:
+    """The network at the end of the Levenberg-Marquardt iteration, which may go on from a checkpoint."""
+    options = metadata["options"]
+    stored = read_checkpoint(checkpoint, metadata, STATE) if resume else None
+    state = State(**stored) if stored else None
+    steps = options["steps"]
+    with tqdm(total=steps + 1, desc="training", disable=None if progress else True, unit="step") as bar:
+        network, problem = _assemble(system, training, seed, options, start)
+        bar.update(1)
+        if state is None:
+            state = State(parameters=network.parameters)
+            _truncate(log)
+        else:
+            state.parameters = state.parameters.to(training.states.device)
+            bar.update(state.step)
+        held_out = samples.split(options["held_out"], seed=seed)[0]
+        after = _recorder(problem, network, system, held_out, metadata, checkpoint, log, bar)
+        return problem.run(network, state, steps, after)
 
 
 def _check(system: System, samples: Samples) -> None:
@@ -128,8 +150,31 @@ def _check(system: System, samples: Samples) -> None:
         raise InputError(f"{samples.walkers} walkers", "give some thousands of independent walkers")
 
 
-def _assemble(system: System, training: Samples, seed: int, options: dict[str, Any]) -> tuple[Network, Problem]:
-    """The network at its convex start and the problem, both from the seed."""
+def _fingerprint(system: System, start: Landscape) -> str:
+    """What tells one start from another.
+
+    Raises:
+        InputError: not a landscape of this kind, or of another dimension.
+    """
+    tensors = start.network.tensors if isinstance(start, Landscape) else {}
+    if set(NAMES) - set(tensors):
+        raise InputError(f"start is {start!r}", "give a landscape of pyness.fit_landscape, no flow")
+    if start.system.dim != system.dim or start.system.domain.boundary != system.domain.boundary:
+        raise InputError(
+            f"start is a landscape of {start.system.name!r} (d={start.system.dim}), this is {system.name!r} "
+            f"(d={system.dim})",
+            "give one of the same equations at another noise",
+        )
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _assemble(
+    system: System, training: Samples, seed: int, options: dict[str, Any], start: Landscape | None = None
+) -> tuple[Network, Problem]:
+    """The network at its start and the problem, both from the seed."""
     generator = torch.Generator().manual_seed(seed)
     states = training.states.reshape(-1, system.dim).double()
     states = states[torch.randperm(len(states), generator=generator)]
@@ -138,35 +183,75 @@ def _assemble(system: System, training: Samples, seed: int, options: dict[str, A
         raise TrainingError(
             f"E|grad log p|^2 comes out as {rate:.3g} from the samples", "they are not of a steady state of this system"
         )
+    if options["method"] == "epr":
+        return _epr_alone(system, states, rate, options["units"], generator, start)
     few = options["points"] * 2 // 5
     many = options["points"] - few
-    wider = 2 * options["widening"]
-    cloud = clouds.widened(system, training, options["widening"], CLOUD, rate, seed).to(states)
+    base = None
+    if system.dim > LOW and not system.domain.periodic:
+        base = fit_mixture(states, generator)
+    widening = options["widening"]
+    wider = 2 * widening if base is None else 2 * widening - 1
+    cloud = clouds.widened(system, training, widening, CLOUD, rate, seed).to(states)
     edge = clouds.widened(system, training, wider, max(CLOUD, 3 * many), rate, seed + 1).to(states)
     own = states[torch.randperm(len(states), generator=generator)[:few]]
-    network = Network.draw(system, torch.cat([cloud[:many], edge[: many // 2], own]), options["units"], generator)
-    wide = _evidence(network, system, cloud, len(cloud), rate, options["widening"], generator)
-    rough = convex_start(network, wide, SHARP)
+    hull = torch.cat([cloud[:many], edge[: many // 2], own])
+    if start is not None:
+        rough = network = _scaled(system, start, states)
+    elif base is not None:
+        rough = network = Network.draw(system, hull, options["units"], generator, base)
+    else:
+        network = Network.draw(system, hull, options["units"], generator)
+        wide = _evidence(network, system, cloud, len(cloud), rate, widening, generator)
+        rough = convex_start(network, wide, SHARP)
+        network = convex_start(rough, wide, SMOOTH)
     height = rough.value(network.places(edge))
-    base = torch.quantile(rough.value(network.places(own)), 0.01).item()
-    network = convex_start(rough, wide, SMOOTH)
-    even = clouds.flattened(height, base, wider, TOP, many, generator)
+    base_height = torch.quantile(rough.value(network.places(own)), 0.01).item()
+    # of many dimensions even the samples are some d/2 above the bottom
+    top = TOP if system.dim <= LOW else TOP + system.dim
+    even = clouds.flattened(height, base_height, wider, top, many, generator)
     points = torch.cat([edge[even], own])
     wall_points, normals = clouds.wall_points(system, points.min(0).values, points.max(0).values, 400, generator)
     far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
-    beyond = edge[height > base + clouds.BEYOND * TOP][:ANCHORS]
+    beyond = edge[height > base_height + clouds.BEYOND * top][:ANCHORS]
     # states that the start puts well beyond reach keep the residual off branches that come in from there
     outside = torch.cat([far, beyond])
+    evidence = _evidence(network, system, states, options.get("contrast", 1), rate, 1.0, generator)
     problem = Problem(
-        evidence=_evidence(network, system, states, options["contrast"], rate, 1.0, generator),
+        evidence=evidence if options["method"] == "enhanced" else None,
         residual=Residual(network, system, points, rate),
         walls=Walls(network, system, wall_points, normals, rate) if len(wall_points) else None,
         anchors=Anchors(network, outside, own[:500]) if len(outside) else None,
         rate=rate,
-        top=TOP,
+        top=top,
         lowest=slice(len(points) - len(own), None),
     )
     return network, problem
+
+
+def _scaled(system: System, start: Landscape, states: torch.Tensor) -> Network:
+    """The network of ``start`` with its potential in units of this system's noise."""
+    ratio = start.system.potential_scale / system.potential_scale
+    tensors = {name: tensor.to(states) for name, tensor in start.network.tensors.items()}
+    tensors |= {name: ratio * tensors[name] for name in ("output", "quadratic")}
+    return Network(tensors, system)
+
+
+def _epr_alone(
+    system: System,
+    states: torch.Tensor,
+    rate: float,
+    units: int,
+    generator: torch.Generator,
+    start: Landscape | None,
+) -> tuple[Network, Problem]:
+    """The baseline that sees nothing but the samples, and of those nothing but the drift."""
+    few = states[:EPR_STATES]
+    network = Network.draw(system, few, units, generator) if start is None else _scaled(system, start, states)
+    evidence = Evidence(EntropyProduction(network, system, few, rate), 1.0, None)
+    if start is None:
+        network = convex_start(network, evidence, SMOOTH)
+    return network, Problem(evidence, None, None, None, rate, TOP, slice(None))
 
 
 def _evidence(
@@ -179,14 +264,18 @@ def _evidence(
     generator: torch.Generator,
 ) -> Evidence:
     """What ``states: (n, d)`` of ``widening`` times the noise say of the potential."""
-    reference = clouds.Reference(system, states, generator)
-    drawn, few = reference.draw(contrast, generator), states[:EPR_STATES]
+    parameters = len(network.parameters)
+    if network.base is None:
+        reference, few = clouds.Reference(system, states, generator), states[:EPR_STATES]
+    else:
+        reference, few = BroadMixture(network.base, system.domain), states[: max(EPR_STATES, STATES_EACH * parameters)]
+    drawn = reference.draw(contrast, generator)
     epr = EntropyProduction(network, system, few, rate)
     # E|F_v|^2 in the norm of D^{-1}
     squared = (epr.drift * system.diffusion.solve(few, epr.drift)).sum(-1).mean().item()
     return Evidence(
         epr,
-        epr_share(squared, rate, len(network.parameters), len(few)),
+        epr_share(squared, rate, parameters, len(few)),
         Contrast(network, states[:contrast], drawn, reference.log_density, widening),
     )
 
@@ -204,7 +293,7 @@ def _recorder(
     """What happens after each step: the certificate on a part of the held-out walkers, log, checkpoint, progress."""
     residual = None
     if not system.domain.reflecting:
-        judged = held_out.states[:2000, -1].double().to(problem.residual.drift)
+        judged = held_out.states[:2000, -1].double().to(network.tensors["weights"])
         residual = Residual(network, system, judged, problem.rate)
 
     def after(state: State, network: Network, parts: dict[str, float]) -> None:
@@ -218,7 +307,8 @@ def _recorder(
         if checkpoint is not None:
             stored = {name: getattr(state, name) for name in STATE} | {"parameters": state.parameters.cpu()}
             write_checkpoint(checkpoint, stored, metadata)
-        bar.set_postfix(hjb=f"{parts['hjb']:.1e}", refresh=False)
+        shown = "hjb" if "hjb" in parts else "epr"
+        bar.set_postfix({shown: f"{parts[shown]:.1e}"}, refresh=False)
         bar.update(1)
         if state.settled >= PATIENCE:
             bar.total = bar.n

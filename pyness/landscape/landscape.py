@@ -12,7 +12,8 @@ import torch
 from pyness.errors import InputError, PynessError, StoreError
 from pyness.estimators import Report, certify, score_free_epr, stationarity
 from pyness.files import write_whole
-from pyness.landscape.network import NAMES, Network
+from pyness.landscape.flow import Flow
+from pyness.landscape.network import BASE, NAMES, Network
 from pyness.sampling import Samples
 from pyness.systems import System, get
 from pyness.systems.derivatives import value_and_divergence
@@ -27,14 +28,14 @@ class Landscape:
 
     Attributes:
         system: the system it belongs to.
-        network: the potential up to a constant.
+        network: the potential up to a constant, a ``Network`` or a ``Flow``.
         metadata: options, seed, which samples it was trained on.
     """
 
     def __init__(
         self,
         system: System,
-        network: Network,
+        network: Network | Flow,
         lowest: float,
         metadata: Mapping[str, Any],
     ) -> None:
@@ -103,6 +104,7 @@ class Landscape:
             stationarity=test,
             warnings=tuple(notes),
             states=judged.walkers * judged.snapshots,
+            extra={"method": self.metadata["options"].get("method", "enhanced"), "laplacian": self.network.laplacian},
         )
 
     def save(self, path: str | Path) -> None:
@@ -150,7 +152,9 @@ class Landscape:
             described = sidecar["system"]
             lowest = float(sidecar["lowest"])
             metadata = {key: sidecar[key] for key in ("options", "seed", "samples")}
-            if set(tensors) != set(NAMES) or len(tensors["center"]) != described["dim"]:
+            flow = metadata["options"].get("method") == "flow"
+            names = flow or set(tensors) - set(BASE) == set(NAMES)
+            if not names or len(tensors["center"]) != described["dim"]:
                 raise KeyError("tensors")
         except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
             raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
@@ -161,7 +165,7 @@ class Landscape:
                 f"(d={system.dim})",
                 "give the system it was trained for",
             )
-        return cls(system, Network(tensors, system), lowest, metadata)
+        return cls(system, _restored(tensors, system, metadata["options"], path), lowest, metadata)
 
     def _states(self, x: torch.Tensor) -> torch.Tensor:
         if not isinstance(x, torch.Tensor) or x.shape[-1] != self.system.dim:
@@ -170,12 +174,25 @@ class Landscape:
                 f"x is {shape}, system {self.system.name!r} has {self.system.dim} coordinates",
                 f"give a tensor (..., {self.system.dim})",
             )
-        return x.reshape(-1, self.system.dim).to(self.network.tensors["weights"])
+        return x.reshape(-1, self.system.dim).to(self.network.tensors["center"])
 
     def _velocity(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         gradient, curvature = self.network.gradient_and_curvature(self.system, self.network.places(x))
         drift, div = value_and_divergence(self.system.modified_drift, x)
         return drift + self.system.diffusion.apply(x, gradient), div + curvature
+
+
+def _restored(
+    tensors: dict[str, torch.Tensor], system: System, options: Mapping[str, Any], path: Path
+) -> Network | Flow:
+    if options.get("method") != "flow":
+        return Network(tensors, system)
+    try:
+        return Flow(tensors, options["units"])
+    except ImportError:
+        raise StoreError(f"{path} holds a flow and zuko is not installed", "pip install 'pyness[flow]'") from None
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
 
 
 def _registered(described: Mapping[str, Any], path: Path) -> System:

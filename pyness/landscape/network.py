@@ -1,8 +1,9 @@
 """The potential network: one layer of tanh units and quadratic monomials, every weight of it trained.
 
-Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + confinement``, with ``e`` the warped
+Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + fixed(x)``, with ``e`` the warped
 and ``z`` the plain inputs, so that value, gradient and ``div(D grad)`` come out of one forward pass in closed form, and
-so do their derivatives by the weights (``tangent.py``). With the monomials a Gaussian steady state is exact.
+so do their derivatives by the weights (``tangent.py``). With the monomials a Gaussian steady state is exact. What is
+fixed is a confinement beyond the hull and, in many dimensions, ``-log q`` of a mixture of Gaussians (``mixture.py``).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
+from pyness.landscape.mixture import Mixture
 from pyness.landscape.warp import measure, warp
 from pyness.systems import System
 
-__all__ = ["NAMES", "Inputs", "Network", "Places", "full_diffusion", "quadratic_form"]
+__all__ = ["BASE", "NAMES", "Inputs", "Network", "Places", "full_diffusion", "quadratic_form"]
 
 SHARPEST, BLUNTEST = 8.0, 0.5
 PAIR_SHARPNESS = 0.5
@@ -23,6 +25,8 @@ SHORTEST_PAIR = 0.05
 CONFINEMENT = 50.0
 #: Its tensors, in a file as in memory.
 NAMES = ("weights", "bias", "output", "quadratic", "center", "half_width", "variation")
+#: Those of the mixture, where there is one.
+BASE = ("mixture_weights", "mixture_means", "mixture_factors")
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,16 @@ class Places:
     Attributes:
         x: ``(n, d)``.
         units, plain: inputs of the units, and of the monomials.
-        rise, rise_first, rise_second: the confinement ``(n,)``, its gradient and second derivatives ``(n, d)``.
+        fixed, fixed_first, fixed_second: the part without weights ``(n,)``, its gradient ``(n, d)`` and its second
+            derivatives, ``(n, d, d)`` where ``D`` is a matrix, else their diagonal ``(n, d)``.
     """
 
     x: torch.Tensor
     units: Inputs
     plain: Inputs
-    rise: torch.Tensor
-    rise_first: torch.Tensor
-    rise_second: torch.Tensor
+    fixed: torch.Tensor
+    fixed_first: torch.Tensor
+    fixed_second: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.x)
@@ -71,7 +76,7 @@ class Places:
     def __getitem__(self, rows: slice) -> Places:
         return Places(
             self.x[rows], self.units[rows], self.plain[rows],
-            self.rise[rows], self.rise_first[rows], self.rise_second[rows],
+            self.fixed[rows], self.fixed_first[rows], self.fixed_second[rows],
         )  # fmt: skip
 
 
@@ -80,20 +85,27 @@ class Network:
 
     Args:
         tensors: ``weights (e, u)``, ``bias (u,)``, ``output (u,)``, ``quadratic (f,)``, and the fixed ``center (d,)``,
-            ``half_width (d,)``, ``variation (d, bins)``, all float64; ``f = e + e (e + 1) / 2``.
-        system: gives the boundary of each coordinate.
+            ``half_width (d,)``, ``variation (d, bins)``, all float64, with ``f = e + e (e + 1) / 2``;
+            and those of a mixture, if any.
+        system: gives the boundary of each coordinate and the kind of ``D``.
     """
+
+    #: How second derivatives are taken.
+    laplacian = "closed form, one forward pass"
 
     def __init__(self, tensors: dict[str, torch.Tensor], system: System) -> None:
         self.tensors = tensors
         self.dim = system.dim
         self.periodic = system.domain.periodic
         self.open = system.domain.axes("open")
+        self.full = system.diffusion.kind == "matrix"
         self.wave = {axis: 2 * math.pi / system.domain.width[axis] for axis in self.periodic}
 
     @classmethod
-    def draw(cls, system: System, cloud: torch.Tensor, count: int, generator: torch.Generator) -> Network:
-        """``count`` units that are at work on ``cloud: (n, d)``, their outputs zero."""
+    def draw(
+        cls, system: System, cloud: torch.Tensor, count: int, generator: torch.Generator, base: Mixture | None = None
+    ) -> Network:
+        """``count`` units that are at work on ``cloud: (n, d)``, their outputs zero, on top of ``-log q`` of a base."""
         low, high = cloud.min(0).values, cloud.max(0).values
         center, half_width = (low + high) / 2, (high - low).clamp_min(1e-12) / 2
         tensors = {"center": center, "half_width": half_width, "variation": measure(system, cloud, center, half_width)}
@@ -109,7 +121,14 @@ class Network:
         tensors["bias"] = torch.cat([-(wide * at).sum(1).to(cloud), steep_bias])
         tensors["output"] = cloud.new_zeros(count)
         tensors["quadratic"] = cloud.new_zeros(e + e * (e + 1) // 2)
+        if base is not None:
+            tensors |= dict(zip(BASE, (base.weights, base.means, base.factors), strict=True))
         return network
+
+    @property
+    def base(self) -> Mixture | None:
+        """The mixture whose ``-log q`` is part of the potential."""
+        return Mixture(*(self.tensors[name] for name in BASE)) if BASE[0] in self.tensors else None
 
     @property
     def parameters(self) -> torch.Tensor:
@@ -133,22 +152,13 @@ class Network:
 
     def places(self, x: torch.Tensor) -> Places:
         """Points ``x: (n, d)``, float64."""
-        z = (x - self.tensors["center"]) / self.tensors["half_width"]
-        beyond = (z.abs() - 1.05).clamp_min(0.0)
-        strength = torch.zeros(self.dim, dtype=x.dtype, device=x.device)
-        strength[list(self.open)] = CONFINEMENT
-        # a cubic rise beyond the hull in open directions, so that exp(-Phi) can be normalised
-        half = self.tensors["half_width"]
-        return Places(
-            x, self._inputs(x, warped=True), self._inputs(x, warped=False),
-            (strength * beyond**3).sum(1), strength * 3 * beyond**2 * z.sign() / half, strength * 6 * beyond / half**2,
-        )  # fmt: skip
+        return Places(x, self._inputs(x, warped=True), self._inputs(x, warped=False), *self._fixed(x))
 
     def value(self, at: Places) -> torch.Tensor:
         """``Phi``, ``(n,)``."""
         linear, form = self.monomials()
         z = at.plain.value
-        return self.activations(at) @ self.tensors["output"] + z @ linear + ((z @ form) * z).sum(1) + at.rise
+        return self.activations(at) @ self.tensors["output"] + z @ linear + ((z @ form) * z).sum(1) + at.fixed
 
     def gradient(self, at: Places) -> torch.Tensor:
         """``grad Phi``, ``(n, d)``."""
@@ -167,7 +177,7 @@ class Network:
         z, symmetric = at.plain, form + form.mT
         bent = bent + (z.metric(D) * symmetric).sum((1, 2))
         bent = bent + ((linear + z.value @ symmetric) * stretched[:, z.axis] * z.second).sum(1)
-        bent = bent + (stretched * at.rise_second).sum(1)
+        bent = bent + ((D if self.full else stretched) * at.fixed_second).flatten(1).sum(1)
         if not system.diffusion.constant:
             bent = bent + (system.diffusion.divergence(at.x) * gradient).sum(1)
         return gradient, bent
@@ -188,7 +198,22 @@ class Network:
         by_units = ((1 - t * t) * self.tensors["output"]) @ self.tensors["weights"].mT * at.units.first
         by_plain = (linear + at.plain.value @ (form + form.mT)) * at.plain.first
         axis = at.units.axis
-        return at.rise_first.index_add(1, axis, by_units).index_add(1, axis, by_plain)
+        return at.fixed_first.index_add(1, axis, by_units).index_add(1, axis, by_plain)
+
+    def _fixed(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A cubic rise beyond the hull in open directions, so that exp(-Phi) can be normalised, and the base."""
+        half = self.tensors["half_width"]
+        z = (x - self.tensors["center"]) / half
+        beyond = (z.abs() - 1.05).clamp_min(0.0)
+        strength = torch.zeros(self.dim, dtype=x.dtype, device=x.device)
+        strength[list(self.open)] = CONFINEMENT
+        value, first = (strength * beyond**3).sum(1), strength * 3 * beyond**2 * z.sign() / half
+        second = strength * 6 * beyond / half**2
+        second = torch.diag_embed(second) if self.full else second
+        if self.base is None:
+            return value, first, second
+        more = self.base.potential(x, self.full)
+        return value + more[0], first + more[1], second + more[2]
 
     def _inputs(self, x: torch.Tensor, warped: bool) -> Inputs:
         center, half = self.tensors["center"], self.tensors["half_width"]

@@ -16,7 +16,7 @@ import torch
 
 from pyness.errors import TrainingError
 from pyness.landscape.network import Network
-from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Objective, Residual, Ridge, Walls
+from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Objective, Residual, Ridge, Term, Walls
 
 __all__ = ["PATIENCE", "SHARP", "SMOOTH", "WEIGHTS", "Evidence", "Problem", "State", "convex_start", "epr_share"]
 
@@ -58,16 +58,21 @@ class Evidence:
 
     Attributes:
         epr_share: factor on the weight of the EPR loss, ``epr_share(...)``.
+        contrast: None for the EPR loss alone.
     """
 
     epr: EntropyProduction
     epr_share: float
-    contrast: Contrast
+    contrast: Contrast | None
+
+    @property
+    def terms(self) -> dict[str, Term]:
+        return {"epr": self.epr} | ({"contrast": self.contrast} if self.contrast is not None else {})
 
 
 @dataclass
 class Problem:
-    """All terms of one landscape.
+    """All terms of one landscape, those that its method has no use for being None.
 
     Attributes:
         evidence: of the samples.
@@ -76,8 +81,8 @@ class Problem:
         lowest: which points of ``residual`` are samples.
     """
 
-    evidence: Evidence
-    residual: Residual
+    evidence: Evidence | None
+    residual: Residual | None
     walls: Walls | None
     anchors: Anchors | None
     rate: float
@@ -86,10 +91,14 @@ class Problem:
 
     def weighed(self, network: Network) -> Objective:
         """The objective as it stands at ``network``: what fades, how high the anchors are, the residual's weight."""
+        terms = self.evidence.terms if self.evidence is not None else {}
+        scales = {"epr": self.evidence.epr_share} if self.evidence is not None else {}
+        if self.residual is None:
+            return Objective(terms, {name: WEIGHTS[name] * scales.get(name, 1.0) for name in terms})
         potential = network.value(self.residual.at)
         limit = self.top + potential[self.lowest].min()
         self.residual.fade = torch.sigmoid((limit - potential) / CUT_WIDTH)
-        terms = {"epr": self.evidence.epr, "contrast": self.evidence.contrast, "hjb": self.residual}
+        terms["hjb"] = self.residual
         if self.walls is not None:
             self.walls.fade = torch.sigmoid((limit - network.value(self.walls.at)) / CUT_WIDTH)
             terms["walls"] = self.walls
@@ -98,7 +107,7 @@ class Problem:
             terms["anchors"] = self.anchors
         # what the network cannot represent must not outvote what the samples say: all of the residual is one unit
         scale = min(LARGEST, 1.0 / (WEIGHTS["hjb"] * self.residual.loss(network).item()))
-        scales = {"epr": self.evidence.epr_share, "hjb": scale, "walls": scale}
+        scales |= {"hjb": scale, "walls": scale}
         return Objective(terms, {name: WEIGHTS[name] * scales.get(name, 1.0) for name in terms})
 
     def run(
@@ -132,12 +141,12 @@ def epr_share(squared_drift: float, rate: float, parameters: int, states: int) -
 
 
 def convex_start(network: Network, wide: Evidence, ridge: float) -> Network:
-    """``network`` with the output weights that minimise EPR loss and contrast at wider noise.
+    """``network`` with the output weights that minimise EPR loss and contrast, at wider noise as a rule.
 
     The smaller the ``ridge`` the closer the heights; but large output weights that cancel make a stiff start for the
     inner ones.
     """
-    terms = {"epr": wide.epr, "contrast": wide.contrast, "ridge": Ridge()}
+    terms = wide.terms | {"ridge": Ridge()}
     weights = {"epr": WEIGHTS["epr"] * wide.epr_share, "contrast": WEIGHTS["contrast"], "ridge": ridge}
     objective, state = Objective(terms, weights), State(damping=START_DAMPING)
     for _ in range(START_STEPS):

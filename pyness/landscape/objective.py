@@ -23,7 +23,7 @@ from typing import Protocol
 import torch
 from torch.nn.functional import softplus
 
-from pyness.landscape.network import Network, full_diffusion
+from pyness.landscape.network import Network, Places, full_diffusion
 from pyness.landscape.tangent import gradient_rows, residual_rows, value_rows
 from pyness.systems import System
 from pyness.systems.derivatives import value_and_divergence
@@ -33,7 +33,9 @@ LogDensity = Callable[[torch.Tensor], torch.Tensor]
 __all__ = ["Anchors", "Contrast", "EntropyProduction", "Objective", "Residual", "Ridge", "Term", "Walls"]
 
 #: Points that a Hessian is formed from, where a loss has many more: curvature needs less precision than slope.
-HESSIAN_ROWS = 4_000
+HESSIAN_ROWS, PLANAR = 4_000, 2
+#: Numbers that a Hessian holds at a time at the most.
+HESSIAN_ENTRIES = 1 << 25
 
 
 class Term(Protocol):
@@ -62,11 +64,17 @@ class Objective:
 
 
 class EntropyProduction:
-    """The EPR loss over ``states: (n, d)``."""
+    """The EPR loss over ``states: (n, d)``.
 
-    def __init__(self, network: Network, system: System, states: torch.Tensor, rate: float) -> None:
+    ``drift: (n, d)`` is ``F_v`` at each of them; in reduced coordinates it is what the full state says and not a
+    function of the reduced one (landscapes.md, 2.4). If not given it is that of the system.
+    """
+
+    def __init__(
+        self, network: Network, system: System, states: torch.Tensor, rate: float, drift: torch.Tensor | None = None
+    ) -> None:
         self.system, self.rate = system, rate
-        self.at, self.drift = network.places(states), system.modified_drift(states)
+        self.at, self.drift = network.places(states), system.modified_drift(states) if drift is None else drift
 
     def loss(self, network: Network) -> torch.Tensor:
         gradient = network.gradient(self.at)
@@ -74,14 +82,20 @@ class EntropyProduction:
         return ((noisy + 2 * self.drift) * gradient).sum(1).mean() / self.rate
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
-        at = self.at[:HESSIAN_ROWS]
+        # every state gives a row for each coordinate
+        count = min(len(self.at), max(1, HESSIAN_ROWS * PLANAR // max(network.dim, PLANAR)))
+        together = max(1, HESSIAN_ENTRIES // (network.dim * len(network.parameters)))
+        total = sum(self._curve(network, self.at[part], outer) for part in _parts(count, together))
+        return 2 * total / (count * self.rate)
+
+    def _curve(self, network: Network, at: Places, outer: bool) -> torch.Tensor:
         root = torch.linalg.cholesky(full_diffusion(self.system, at.x))
         rows = [gradient_rows(network, at, axis, outer) for axis in range(network.dim)]
         total = 0.0
         for k in range(network.dim):
             along = sum(rows[i] * root[:, i, k, None] for i in range(k, network.dim) if bool(root[:, i, k].any()))
             total = total + along.mT @ along
-        return 2 * total / (len(at) * self.rate)
+        return total
 
 
 class Contrast:
@@ -223,8 +237,8 @@ class Anchors:
         return 2 * rows.mT @ rows / len(rows)
 
 
-def _parts(count: int) -> list[slice]:
-    return [slice(first, min(first + 4096, count)) for first in range(0, count, 4096)]
+def _parts(count: int, together: int = 4096) -> list[slice]:
+    return [slice(first, min(first + together, count)) for first in range(0, count, together)]
 
 
 def balance(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

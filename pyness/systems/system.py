@@ -168,12 +168,19 @@ class System:
         """``dF_i/dx_j``, ``(..., d, d)``."""
         return jacobian(self._drift, x)
 
-    def with_noise(self, factor: float) -> System:
-        """The same equations with ``D`` multiplied by ``factor``; exact results and plans do not carry over."""
-        D = self.diffusion
+    def with_noise(self, factor: float, modified: bool = False) -> System:
+        """The same equations with ``D`` multiplied by ``factor``; exact results and plans do not carry over.
+
+        Args:
+            modified: keep ``F_v`` rather than ``F``: then ``p ~ exp(-Phi / factor)`` where nothing flows, and to
+                leading order elsewhere, also for noise that depends on the state.
+        """
+        D, drift = self.diffusion, self._drift
         scaled = D.value * factor if D.constant else lambda x: factor * D(x)
+        if modified and not D.constant:
+            drift = lambda x: self._drift(x) + (factor - 1) * D.divergence(x)  # noqa: E731
         return System(
-            f"{self.name} x{factor:g}", self.dim, self._drift, scaled, self.domain, self.variables,
+            f"{self.name} x{factor:g}", self.dim, drift, scaled, self.domain, self.variables,
             parameters=self.parameters, window=self.window, source=self.source,
         )  # fmt: skip
 

@@ -1,0 +1,65 @@
+"""The options of a training: what each method takes, what is left open, what is out of range."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+from pyness.errors import InputError, UnknownNameError
+
+__all__ = ["LOW", "METHODS", "resolve_options"]
+
+#: Up to this dimension the network starts from wider noise, beyond it from a mixture of Gaussians.
+LOW = 4
+_WIDENING = 4.0
+#: What each method minimises takes these options, and no others.
+METHODS: dict[str, dict[str, Any]] = {
+    "enhanced": {"units": 100, "steps": 40, "points": 10_000, "contrast": 40_000, "widening": None},
+    "epr": {"units": 100, "steps": 40},
+    "hjb": {"units": 100, "steps": 40, "points": 10_000, "widening": None},
+    "flow": {"units": 64, "steps": 1000},
+}
+_COMMON = ("method", "held_out", "device")
+_LIBRARY = "zuko"
+_WHOLE = ("units", "steps", "points", "contrast")
+
+
+def resolve_options(seed: int, options: Mapping[str, Any], dim: int) -> dict[str, Any]:
+    """Options of ``fit_landscape`` with nothing left open; called before anything is sampled.
+
+    Args:
+        options: by name; None, or absent, is the method's default.
+        dim: of what is learnt.
+
+    Raises:
+        UnknownNameError: no such method (the nearest names are offered).
+        InputError: an option out of range or of another method, named; a library that is not installed.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"seed is {seed!r}", "give a whole number")
+    method = options.get("method", "enhanced")
+    if method not in METHODS:
+        raise UnknownNameError.of("method", str(method), METHODS)
+    if method == "flow" and importlib.util.find_spec(_LIBRARY) is None:
+        raise InputError(f"method 'flow' needs {_LIBRARY}, which is not installed", "pip install 'pyness[flow]'")
+    own = METHODS[method]
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in own and name not in _COMMON:
+            takes = ", ".join(own)
+            raise InputError(f"{name} is {given[name]!r}, but method {method!r} has no {name}", f"it takes {takes}")
+    for name in _WHOLE:
+        value = given.get(name, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} is {value!r}", "give a whole number of at least 1")
+    widening, held_out = given.get("widening", 2), given.get("held_out", 0.5)
+    if isinstance(widening, bool) or not isinstance(widening, (int, float)) or not widening > 1:
+        raise InputError(f"widening is {widening!r}", "give a number above 1")
+    if isinstance(held_out, bool) or not isinstance(held_out, (int, float)) or not 0 < held_out < 1:
+        raise InputError(f"held_out is {held_out!r}", "give a fraction between 0 and 1")
+    resolved = {"method": method, **own, "held_out": 0.5} | given
+    if "widening" in own and resolved["widening"] is None:
+        # in many dimensions much wider states are nearly all far from the samples
+        resolved["widening"] = _WIDENING if dim <= LOW else 1 + 6 / dim
+    return resolved

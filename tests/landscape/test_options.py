@@ -1,0 +1,59 @@
+"""What each method takes, what is left open, what is refused before anything is sampled."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+import pyness
+from pyness.errors import InputError, UnknownNameError
+from pyness.landscape import METHODS, resolve_options
+
+NOTHING = {"method": "enhanced", "units": None, "steps": None, "points": None, "contrast": None, "widening": None}
+
+
+def test_what_is_left_open_is_filled_in():
+    assert resolve_options(0, NOTHING, 2) == {
+        "method": "enhanced", "units": 100, "steps": 40, "points": 10_000, "contrast": 40_000, "widening": 4.0,
+        "held_out": 0.5,
+    }  # fmt: skip
+    asked = resolve_options(0, NOTHING | {"units": 7, "widening": 2}, 2)
+    assert (asked["units"], asked["widening"], asked["points"]) == (7, 2, 10_000)
+    # wide enough to reach up the flanks, not so wide that nothing is left near the samples
+    assert resolve_options(0, {}, 12)["widening"] == pytest.approx(1.5)
+
+
+def test_resolving_twice_changes_nothing():
+    for method in METHODS:
+        once = resolve_options(0, {"method": method}, 12)
+        assert resolve_options(0, once, 12) == once
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("epr", "points"), ("epr", "widening"), ("hjb", "contrast"), ("flow", "points"), ("flow", "widening")],
+)
+def test_options_of_another_method_are_refused(method, option):
+    with pytest.raises(
+        InputError, match=f"{option} is 3, but method '{method}' has no {option}; it takes units, steps"
+    ):
+        resolve_options(0, NOTHING | {"method": method, option: 3}, 2)
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(UnknownNameError, match=r"unknown method 'enhancd'.*enhanced"):
+        resolve_options(0, {"method": "enhancd"}, 2)
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"'flow' needs zuko, which is not installed; pip install 'pyness\[flow\]'"):
+        resolve_options(0, {"method": "flow"}, 2)
+
+
+def test_a_run_says_what_its_method_takes():
+    config = pyness.config.RunConfig("double-well", training={"method": "epr"}, engine="torch").resolved()
+    assert config.training == {"method": "epr", "units": 100, "steps": 40, "held_out": 0.5, "device": "cpu"}
+    with pytest.raises(InputError, match="points is 5, but method 'epr'"):
+        pyness.config.RunConfig("double-well", training={"method": "epr", "points": 5}, engine="torch").resolved()
