@@ -116,7 +116,7 @@ _SPLIT = Option(
     "split", bool, True, "noise taken at the state the drift has led to", keyword=True, positional=True, engines=JULIA
 )
 _EXACT = replace(
-    _SPLIT, what="julia: noise taken at the state the drift has led to; torch: exact step of particles' activity",
+    _SPLIT, what="noise taken at the state the drift has led to (julia); of particles: exact step of the activity",
     particles=("torch",),
 )  # fmt: skip
 _THETA = Option("theta", float, 1.0, "weight of the new state: 1 backward Euler, 0.5 trapezoid", 0.0, 1.0, keyword=True)

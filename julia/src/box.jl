@@ -51,6 +51,15 @@ end
     return box.wrapped ? _turned.(x, box.low, box.high, box.seam_low, box.seam_high) : x
 end
 
+"As [`restore`](@ref), in place: long states are not copied."
+function restore!(y, box::Box)
+    @inbounds for i in eachindex(y)
+        x = box.walled ? _folded(y[i], box.low[i], box.high[i], box.wall_low[i], box.wall_high[i]) : y[i]
+        y[i] = box.wrapped ? _turned(x, box.low[i], box.high[i], box.seam_low[i], box.seam_high[i]) : x
+    end
+    return y
+end
+
 "Whether `y` is beyond a wall or a seam, so that `restore` would move it."
 @inline function outside(box::Box, y)
     out = false

@@ -33,8 +33,8 @@ _frame(out) = Frame(out, typeof(out)(out'))
 @inline outward(frame::Frame, y) = frame.out * y
 
 "Errors allowed along the axes of `x` as errors along those of the frame."
-lengths(::Nothing, tolerance) = tolerance
-lengths(frame::Frame, tolerance) = sqrt.((frame.in .^ 2) * tolerance .^ 2)
+along(::Nothing, tolerance) = tolerance
+along(frame::Frame, tolerance) = sqrt.((frame.in .^ 2) * tolerance .^ 2)
 
 "A drift in the coordinates of a frame."
 struct Turned{F, Q}
@@ -172,7 +172,8 @@ end
 
 function equation(::Type{Vector{Float64}}, model, drift_p, noise_p, box, frame; specialised, derivative)
     raw, g = turned(Bound(model.drift!, drift_p), frame), Bound(model.noise!, noise_p)
-    frame === nothing || (box = _open(box))
+    # particles are periodic by themselves; other coordinates than theirs have no box at all
+    frame === nothing && !(drift_p isa Particles) || (box = _open(box))
     prototype = model.matrix ? zeros(model.dim, model.dim) : nothing
     f = raw
     if !specialised

@@ -1,6 +1,6 @@
 # Many walkers over threads.
 
-"Walkers that a task takes at a time."
+"Walkers that a task takes at a time; of particle systems one."
 const BATCH = 4
 
 "The records of the last call of `sample!`."
@@ -64,6 +64,7 @@ Carry the walkers that start in the columns of `start: (dim, n)` through the pla
 - `rotation`: an orthogonal matrix `Q` where the noise is diagonal in the coordinates `Q' x` only; the noise of the model is
   meant in these, all else in `x`. With a constant matrix of noise every solver then meets diagonal noise.
 - `burn_in, snapshots, spacing, adaptive, dt, burn_in_dt, dtmax, tolerance, delta, maxiters`: see [`Plan`](@ref).
+- `lengths: (snapshots, n)`: where given, an adaptive method enters the step it is about to take at each snapshot.
 - `inplace`: states are vectors even where they could be static; `specialised`: compile a solver for this model alone.
 
 Returns the counts, and the failures as `(walker, time, state, reason)`, walkers counted from zero like `first`.
@@ -71,23 +72,27 @@ Returns the counts, and the failures as `(walker, time, state, reason)`, walkers
 function sample!(
         out, start, name, algorithm, drift_parameters, noise_parameters;
         low, high, kinds, seed, first = 0, burn_in, spacing, adaptive, dt, burn_in_dt = dt, dtmax = spacing,
-        tolerance, delta = nothing, rotation = nothing, maxiters = 10_000_000, inplace = false, specialised = false
+        tolerance, delta = nothing, rotation = nothing, maxiters = 10_000_000, inplace = false, specialised = false,
+        lengths = nothing
     )
     model = MODELS[name]
-    inplace = inplace || model.dim > LARGEST_STATIC || vectors_only(algorithm, model.matrix, adaptive)
+    many = drift_parameters isa Particles
+    inplace = inplace || many || model.dim > LARGEST_STATIC || vectors_only(algorithm, model.matrix, adaptive)
     V = inplace ? Vector{Float64} : SVector{model.dim, Float64}
     box, frame = Box(V(low), V(high), kinds), Frame(V, rotation)
     plan = Plan{V}(
-        burn_in, size(out, 2), spacing, adaptive, dt, burn_in_dt, dtmax, lengths(frame, V(tolerance)),
+        burn_in, size(out, 2), spacing, adaptive, dt, burn_in_dt, dtmax, along(frame, V(tolerance)),
         something(delta, Traits.delta_default(algorithm)), adaptive ? maxiters : typemax(Int)
     )
     derivative = hasproperty(algorithm, :nlsolve)
-    next, walkers = Threads.Atomic{Int}(1), size(start, 2)
-    tasks = map(1:min(Threads.nthreads(), cld(walkers, BATCH))) do _
+    next, walkers, batch = Threads.Atomic{Int}(1), size(start, 2), many ? 1 : BATCH
+    count = min(Threads.nthreads(), cld(walkers, batch))
+    tasks = map(1:count) do _
         # each task has its own: they count and may hold scratch space
-        sde = equation(V, model, drift_parameters, noise_parameters, box, frame; specialised, derivative)
+        p = own(drift_parameters, Threads.nthreads() ÷ count)
+        sde = equation(V, model, p, noise_parameters, box, frame; specialised, derivative)
         return Threads.@spawn with_logger(NullLogger()) do
-            _carry!(out, start, sde, algorithm, box, frame, plan, UInt64(seed), Int(first), next)
+            _carry!(out, lengths, start, sde, algorithm, box, frame, plan, UInt64(seed), Int(first), next, batch)
         end
     end
     tally = merged(Tally[fetch(task) for task in tasks], model.dim)
@@ -99,18 +104,19 @@ function sample!(
     )
 end
 
-function _carry!(out, start, sde, algorithm, box::Box{V}, frame, plan, seed, first, next) where {V}
+function _carry!(out, lengths, start, sde, algorithm, box::Box{V}, frame, plan, seed, first, next, batch) where {V}
     tally = Tally()
-    states = zeros(length(box.low), plan.snapshots)
+    states, steps = zeros(length(box.low), plan.snapshots), zeros(plan.snapshots)
     walkers = size(start, 2)
     while true
-        begun = Threads.atomic_add!(next, BATCH)
+        begun = Threads.atomic_add!(next, batch)
         begun > walkers && break
-        for w in begun:min(begun + BATCH - 1, walkers)
+        for w in begun:min(begun + batch - 1, walkers)
             number = first + w - 1
             x = V(view(start, :, w))
-            alive = walk!(states, sde, x, algorithm, plan, box, frame, seed_of(seed, number), number, tally)
+            alive = walk!(states, steps, sde, x, algorithm, plan, box, frame, seed_of(seed, number), number, tally)
             out[:, :, w] .= alive ? states : NaN
+            lengths === nothing || (lengths[:, w] .= alive ? steps : NaN)
         end
     end
     tally.evaluations = sde.drift.evaluations

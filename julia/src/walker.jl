@@ -17,14 +17,20 @@ function _mix(z::UInt64)
     return z ⊻ (z >> 31)
 end
 
-"Carry one walker through the plan, writing its snapshots into the columns of `states`; false where it blew up."
+"""
+Carry one walker through the plan, writing its snapshots into the columns of `states` and the steps that an adaptive method
+is about to take there into `steps`; false where it blew up.
+"""
 function walk!(
-        states, sde::Equation, x, algorithm, plan::Plan, box::Box, frame, seed::UInt64, walker::Int, tally::Tally
+        states, steps, sde::Equation, x, algorithm, plan::Plan, box::Box, frame, seed::UInt64, walker::Int, tally::Tally
     )
+    restart!(sde.drift)
     integrator = _begin(sde, inward(frame, x), algorithm, plan, seed)
     kept = length(tally.folds)
-    carry! = plan.adaptive ? _adaptive! : _fixed!
-    alive = carry!(states, integrator, plan, box, frame, walker, tally)
+    alive = plan.adaptive ? _adaptive!(states, steps, integrator, plan, box, frame, walker, tally) :
+        _fixed!(
+            states, integrator, stepper(sde, algorithm, seed), plan, box, frame, settled(sde.drift), walker, tally
+        )
     alive || truncate!(tally.folds, kept, length(x))
     return alive
 end
@@ -59,20 +65,55 @@ _noise(::StochasticDiffEq.EM, ::Equation{true}, x, adaptive) = _wiener(WienerPro
 _wiener(process, x) =
     process(0.0, zero(x); rng = Xoshiro(0), save_everystep = false, rswm = RSWM(adaptivealg = :RSwM1))
 
+# How an integrator makes its next step of a fixed length: as a whole, with all that SciML sees to between steps (events,
+# stops, saving, noise that may have to be divided), or by the algorithm's own step alone where nothing else is needed. Of
+# EM on two coordinates the step itself is a third.
+struct Whole end
+
+mutable struct Bare
+    const rng::Xoshiro
+    root::Float64
+end
+
+"""
+Algorithms whose step is a function of the state and of the increments `dW` and `dZ`, without memory (static states; those
+that iterate, draw variates of their own or keep stages do more between steps).
+"""
+const MEMORYLESS = (
+    "EM", "EulerHeun", "SRA1", "SRA3", "SOSRA", "SOSRA2", "SRIW1", "SRIW2", "SOSRI", "SOSRI2",
+)
+
+stepper(::Equation{true}, algorithm, seed) = Whole()
+stepper(::Equation{false}, algorithm, seed) =
+    isdefined(Traits, :perform_step!) && string(nameof(typeof(algorithm))) in MEMORYLESS ? Bare(Xoshiro(seed), 0.0) : Whole()
+
+_set_step!(::Whole, integrator, step) = set_proposed_dt!(integrator, step)
+_set_step!(bare::Bare, integrator, step) = (integrator.dt = step; bare.root = sqrt(step); nothing)
+
+@inline _step!(::Whole, integrator) = (step!(integrator); integrator.accept_step)
+@inline function _step!(bare::Bare, integrator)
+    W = integrator.W
+    integrator.uprev = integrator.u
+    W.dW = bare.root * randn(bare.rng, typeof(W.dW))
+    W.dZ === nothing || (W.dZ = bare.root * randn(bare.rng, typeof(W.dW)))
+    Traits.perform_step!(integrator, integrator.cache)
+    return true
+end
+
 # Steps are counted instead of timed, so that rounding of the time adds none.
-function _fixed!(states, integrator, plan, box, frame, walker, tally)
+function _fixed!(states, integrator, stepper, plan, box, frame, activity, walker, tally)
     time = 0.0
     for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
         recorded = goal > 0
         steps, step = recorded ? divided(plan.spacing, plan.dt) : divided(plan.burn_in, plan.burn_in_dt)
-        set_proposed_dt!(integrator, step)
+        _set_step!(stepper, integrator, step)
         stride = _stride(integrator.u)
         for taken in 0:stride:(steps - 1)
             before = integrator.u
             alive = true
             for _ in 1:min(stride, steps - taken)
-                step!(integrator)
-                alive &= integrator.accept_step
+                alive &= _step!(stepper, integrator)
+                activity === nothing || settle!(integrator.u, integrator.uprev, activity, step)
                 _restore!(integrator, box, frame, recorded, walker, tally.folds)
             end
             alive && isfinite(sum(integrator.u)) ||
@@ -90,7 +131,7 @@ end
 _stride(::StaticArray) = 8
 _stride(_) = 1
 
-function _adaptive!(states, integrator, plan, box, frame, walker, tally)
+function _adaptive!(states, lengths, integrator, plan, box, frame, walker, tally)
     for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
         recorded, target = goal > 0, plan.burn_in + goal * plan.spacing
         while integrator.t < target
@@ -108,7 +149,10 @@ function _adaptive!(states, integrator, plan, box, frame, walker, tally)
             # a step cut short to meet a snapshot says little about the longest that would have passed
             integrator.t >= target && set_proposed_dt!(integrator, max(get_proposed_dt(integrator), proposed))
         end
-        recorded && _keep!(states, goal, outward(frame, integrator.u))
+        if recorded
+            _keep!(states, goal, outward(frame, integrator.u))
+            lengths[goal] = get_proposed_dt(integrator)
+        end
     end
     return true
 end
@@ -118,14 +162,15 @@ end
     x = outward(frame, integrator.u)
     if outside(box, x)
         recorded && box.walled && record!(folds, box, x, walker)
-        _move!(integrator, inward(frame, restore(box, x)))
+        _move!(integrator, box, frame, x)
     end
     return nothing
 end
 
 # The solvers copy `u` into `uprev` when the next step begins and keep no derivative from the last one.
-@inline _move!(integrator, u::StaticArray) = (integrator.u = u; nothing)
-@inline _move!(integrator, u) = (copyto!(integrator.u, u); nothing)
+@inline _move!(integrator, box, frame, x::StaticArray) = (integrator.u = inward(frame, restore(box, x)); nothing)
+@inline _move!(integrator, box, ::Nothing, x) = (restore!(x, box); nothing) # which is the integrator's own
+@inline _move!(integrator, box, frame::Frame, x) = (copyto!(integrator.u, inward(frame, restore!(x, box))); nothing)
 
 @inline function _keep!(states, goal, u)
     @inbounds for i in eachindex(u)

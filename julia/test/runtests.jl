@@ -1,7 +1,7 @@
-using PyNESS, Test
+using PyNESS, Random, Test
 
 @testset "PyNESS" begin
-    @testset "$name" for name in ("elementary", "box", "model", "reproducible", "rotation", "failures", "stationary", "device")
+    @testset "$name" for name in ("elementary", "box", "model", "reproducible", "rotation", "particles", "failures", "stationary", "device")
         include("test_$name.jl")
     end
 end

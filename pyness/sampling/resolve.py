@@ -58,6 +58,11 @@ def resolve(
     name, note = _engine_name(engine, chosen, system)
     if name == "julia" and not plan.device.startswith("cpu"):
         name = "julia-gpu"
+    if name == "julia-gpu" and _interacts(system):
+        raise SolverError(
+            f"interacting particles ({system.name!r}) on engine 'julia-gpu'",
+            "take engine='torch', or engine='julia' with device='cpu'",
+        )
     solvers.check(chosen, system, name, dt=plan.dt)
     return Resolved(chosen, name, plan, note)
 
@@ -120,13 +125,15 @@ def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
         )
 
 
+def _interacts(system: System) -> bool:
+    return isinstance(system, ParticleSystem) and system.pair_force is not None
+
+
 def _engine_name(name: Any, solver: Solver, system: System) -> tuple[str, str]:
     """The engine's name, and what to say about the choice where it was left open."""
     if name not in ENGINES:
         raise UnknownNameError.of("engine", str(name), ENGINES)
-    if isinstance(system, ParticleSystem) and system.pair_force is not None:
-        if name.startswith("julia") or (solver.engine or "torch") != "torch":
-            raise SolverError(f"interacting particles ({system.name!r}) on engine 'julia'", "take engine='torch'")
+    if name == "auto" and solver.engine is None and _interacts(system) and "torch" in solver.algorithm.engines:
         return "torch", ""
     if solver.engine is not None:
         own = solver.engine

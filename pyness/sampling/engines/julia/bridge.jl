@@ -30,10 +30,28 @@ at(address::UInt, ::Type{T}, dims) where {T} =
 "Keep an object that Python handed over (embedded mode); requests name it `PyNESSBridge.HELD[i]`."
 hold(object) = (push!(HELD, object); length(HELD))
 
-"Make PyNESS loadable from `directory` where the project itself does not have it."
+"""
+Make the PyNESS of `directory` the one that is loaded. Where the project has that of another checkout, a copy of it that has
+none becomes the active one. What PyNESS needs is looked for in the project, so `directory` comes after it.
+"""
 function provide(directory::String)
-    Base.find_package("PyNESS") === nothing && push!(LOAD_PATH, directory)
+    own, found = realpath(directory), Base.find_package("PyNESS")
+    if found === nothing || realpath(found) != joinpath(own, "src", "PyNESS.jl")
+        found === nothing || Base.set_active_project(without_pyness(dirname(Base.active_project())))
+        push!(LOAD_PATH, own)
+    end
     return nothing
+end
+
+function without_pyness(project::String)
+    copied = mktempdir()
+    for name in filter(endswith(".toml"), readdir(project))
+        text = read(joinpath(project, name), String)
+        text = replace(text, r"^PyNESS = .*\n"m => "", r"^\[\[(deps\.)?PyNESS\]\]\n(.*\n)*?(?=\[\[|\z)"m => "")
+        text = replace(text, r"^path = \"(?!/|[A-Za-z]:)"m => string("path = \"", escape_string(project), "/"))
+        write(joinpath(copied, name), text)
+    end
+    return joinpath(copied, basename(Base.active_project()))
 end
 
 about() = (julia = string(VERSION), threads = Threads.nthreads(), pid = getpid(), project = Base.active_project())

@@ -47,7 +47,8 @@ class JuliaEngine:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._session = self._open()
-        self._model = Model(job.system, self._session)
+        exact = job.solver.name == "EM" and bool(job.solver.options.get("split"))
+        self._model = Model(job.system, self._session, exact=exact)
         self._algorithm = self._algorithm_code()
         self._options = self._plan_options()
         self._pace = 4 * self._session.threads
@@ -70,22 +71,27 @@ class JuliaEngine:
         dtmax = job.solver.options.get("dtmax", plan.spacing)
         first = plan.dt or min(dtmax, 1e-3 * plan.spacing)
         return {
-            "low": list(domain.low),
-            "high": list(domain.high),
-            "kinds": [_KINDS[kind] for kind in domain.boundary],
+            "low": self._shared(domain.low),
+            "high": self._shared(domain.high),
+            "kinds": self._shared([_KINDS[kind] for kind in domain.boundary], torch.int64),
             "burn_in": plan.burn_in,
             "spacing": plan.spacing,
             "adaptive": job.solver.adaptive,
             "dt": first,
             "burn_in_dt": plan.burn_in_dt or first,
             "dtmax": float(dtmax),
-            "tolerance": tolerance.tolist(),
+            "tolerance": self._shared(tolerance),
             "delta": job.solver["delta"] if "delta" in job.solver.algorithm.options else None,
             "rotation": None if self._model.rotation is None else matrix_literal(self._model.rotation),
             # decided by the plan and not by the clock: compiled differently, rounding may differ
             "specialised": not job.solver.adaptive
             and plan.walkers * (plan.burn_in / (plan.burn_in_dt or first) + plan.elapsed / first) > LONG,
         }
+
+    def _shared(self, values: Any, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        """A number to each coordinate where Julia sees them: in the text of a request many would be slow to read."""
+        values = torch.as_tensor(values, dtype=dtype)
+        return self._session.empty(tuple(values.shape), dtype).copy_(values)
 
     def describe(self) -> dict[str, Any]:
         """Versions; not the threads, which change nothing."""
@@ -106,6 +112,7 @@ class JuliaEngine:
 
     def _carry(self, block: Block, tick: Tick, stop: threading.Event) -> BlockResult | None:
         start = self._session.empty(tuple(block.start.shape), torch.float64).copy_(block.start)
+        taken = None if block.steps is None else self._session.empty(tuple(block.steps.shape), block.steps.dtype)
         parts, failures, walls = [], [], [self._no_walls()]
         first = 0
         while first < block.size:
@@ -113,7 +120,7 @@ class JuliaEngine:
                 return None
             last = min(block.size, first + self._pace)
             clock = time.perf_counter()
-            report = self._call(block, start, first, last)
+            report = self._call(block, start, taken, first, last)
             spent = time.perf_counter() - clock
             parts.append(self._stats(report))
             failures += [Failure(w, t, tuple(x), why) for w, t, x, why in report["failures"]]
@@ -123,11 +130,15 @@ class JuliaEngine:
             # towards the patience, but not by more than a factor: the first call also compiles
             self._pace = int(max(1, (last - first) * min(4.0, max(0.25, PATIENCE / max(spent, 1e-3)))))
             first = last
+        if taken is not None:
+            block.steps.copy_(taken)
         stats = Stats.total(parts)
         stats.time = self._elapsed(block.size, failures)
         return BlockResult(block.index, Walls.join(walls), stats, failures)
 
-    def _call(self, block: Block, start: torch.Tensor, first: int, last: int) -> dict[str, Any]:
+    def _call(
+        self, block: Block, start: torch.Tensor, taken: torch.Tensor | None, first: int, last: int
+    ) -> dict[str, Any]:
         return self._session.call(
             "PyNESS.sample!",
             block.out[first:last],
@@ -137,6 +148,7 @@ class JuliaEngine:
             *self._model.arguments,
             seed=block.seed,
             first=first,
+            lengths=None if taken is None else taken[first:last],
             **self._options,
         )
 

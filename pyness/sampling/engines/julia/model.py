@@ -12,27 +12,36 @@ import torch
 
 from pyness.errors import JuliaError, TranslationError
 from pyness.sampling.engines.julia.session import Code, Session, literal
-from pyness.sampling.engines.julia.translator import refuse_disagreement, translate
-from pyness.systems import System
+from pyness.sampling.engines.julia.translator import (
+    LARGEST_STATIC,
+    refuse_disagreement,
+    translate,
+    translate_particles,
+)
+from pyness.systems import ParticleSystem, System
 
 __all__ = ["Model"]
 
 PROBES = 32
+#: Of configurations of many particles.
+FEW_PROBES = 4
 #: Compiled code may add in another order and has other elementary functions than torch.
 AGREEMENT = 1e-9
 
 
 class Model:
-    """A system's drift and noise in a session, under a name that depends on their source alone.
+    """A system's drift and noise in a session, under a name that depends on their source and dimension alone.
 
     Args:
         system: its drift and diffusion are translated; a drift given in Julia (``System(julia=...)``) is used as it is,
             and so is a ``noise!(du, u, p, t)`` in the same source where the diffusion depends on the state. In those
             ``p`` is a named tuple of the numbers in ``system.parameters``.
         session: where it is compiled.
+        exact: whether activities of particles make their exact transition after each step of EM.
 
     Attributes:
         name: what Julia knows it by.
+        particles: whether Julia's own loops over neighbours carry it (a ``ParticleSystem`` that interacts or is large).
         matrix: whether the noise is a matrix.
         rotation: the axes ``(d, d)`` in which it is diagonal, where it is a constant matrix; else None.
         arguments: parameters of the drift and of the noise, as ``Session.call`` takes them.
@@ -41,25 +50,15 @@ class Model:
         TranslationError: no translation, or one that disagrees with torch (with the point and both values).
     """
 
-    def __init__(self, system: System, session: Session) -> None:
+    def __init__(self, system: System, session: Session, *, exact: bool = False) -> None:
         self.system = system
         own = system.julia
+        self.matrix, self.rotation = False, None
+        self.particles = own is None and _carried_as_particles(system, exact)
+        source = self._as_particles(exact) if self.particles else self._as_fields()
         additive = system.diffusion.additive
-        own_noise = own is not None and not additive and re.search(r"\bnoise!\s*\(", own) is not None
-        translation = translate(system, drift=own is None)
-        numbers = Code(f"Float64[{', '.join(map(literal, translation.parameters.tolist()))}]")
-        given = Code(named_tuple(system.parameters))
-        parts = [] if own is None else [own]
-        if not own_noise:
-            parts.append(translation.source)
-        source = "\n".join(parts)
-        self.matrix = translation.noise.ndim == 2
-        self.rotation = translation.rotation
-        self.arguments = (
-            numbers if own is None else given,
-            given if own_noise else numbers,
-        )
-        self.name = f"{system.name}-{hashlib.sha256(f'{self.matrix}{additive}{source}'.encode()).hexdigest()[:16]}"
+        known = f"{system.dim}{self.matrix}{additive}{source}"
+        self.name = f"{system.name}-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
         try:
             session.call("PyNESS.define", self.name, source, system.dim, self.matrix, additive)
             self._check(session)
@@ -73,15 +72,51 @@ class Model:
                 "define drift!(du, u, p, t), with p.NAME for the system's parameters",
             ) from cause
 
+    def _as_fields(self) -> str:
+        """The source of functions of the whole state; sets what else there is to know."""
+        system, own = self.system, self.system.julia
+        own_noise = own is not None and not system.diffusion.additive and re.search(r"\bnoise!\s*\(", own) is not None
+        translation = translate(system, drift=own is None)
+        numbers = Code(f"Float64[{', '.join(map(literal, translation.parameters.tolist()))}]")
+        given = Code(named_tuple(system.parameters))
+        self.matrix = translation.noise.ndim == 2
+        self.rotation = translation.rotation
+        self.arguments = (numbers if own is None else given, given if own_noise else numbers)
+        return "\n".join(([] if own is None else [own]) + ([] if own_noise else [translation.source]))
+
+    def _as_particles(self, exact: bool) -> str:
+        """The source of functions of a pair and of a particle; sets what else there is to know."""
+        system, activity = self.system, self.system.activity
+        translation = translate_particles(system)
+        low = ", ".join(map(literal, system.box.low))
+        periods = ", ".join(literal(float("inf") if p is None else float(p)) for p in system.periods)
+        options = {
+            "trap": system.trap,
+            "speed": float(activity.speed),
+            "rate": float(activity.rate),
+            "noise": system.noise,
+            "angles": activity.name == "rotation",
+            "exact": exact,
+            "species": "" if system.species is None else " ".join(map(str, system.species.tolist())),
+            "numbers": Code(f"Float64[{', '.join(map(literal, translation.numbers.tolist()))}]"),
+        }
+        cutoff = literal(float("inf") if system.cutoff is None else float(system.cutoff))
+        words = ", ".join(f"{name} = {literal(value)}" for name, value in options.items())
+        given = Code(f"PyNESS.Particles({system.n_particles}, Float64[{low}], Float64[{periods}], {cutoff}; {words})")
+        self.arguments = (given, given)
+        return translation.source
+
     def _check(self, session: Session) -> None:
         """Compare with torch at random points of the box, in both forms that solvers may call."""
         system, d = self.system, self.system.dim
-        x = system.domain.uniform(PROBES, torch.Generator().manual_seed(1), dtype=torch.float64)
-        points = session.empty((PROBES, d), torch.float64).copy_(x)
-        drift = session.empty((PROBES, d), torch.float64)
-        noise = session.empty((PROBES, d, d) if self.matrix else (PROBES, d), torch.float64)
+        generator = torch.Generator().manual_seed(1)
+        x = system.domain.uniform(FEW_PROBES if self.particles else PROBES, generator, dtype=torch.float64)
+        n = len(x)
+        points = session.empty((n, d), torch.float64).copy_(x)
+        drift = session.empty((n, d), torch.float64)
+        noise = session.empty((n, d, d) if self.matrix else (n, d), torch.float64)
         expected = system.drift(x).numpy(), _twice_diffusion(system, x, self.matrix or self.rotation is not None)
-        for static in (False, True) if d <= 20 else (False,):
+        for static in (False, True) if d <= LARGEST_STATIC and not self.particles else (False,):
             session.call("PyNESS.check!", drift, noise, self.name, points, *self.arguments, static=static)
             # Julia's matrices arrive transposed
             factor = noise.mT if self.matrix else noise
@@ -95,6 +130,12 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.name}>"
+
+
+def _carried_as_particles(system: System, exact: bool) -> bool:
+    return isinstance(system, ParticleSystem) and (
+        exact or system.pair_force is not None or system.dim > LARGEST_STATIC
+    )
 
 
 def _twice_diffusion(system: System, x: torch.Tensor, matrix: bool) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyness.sampling.engines.julia import installation, runtime
+from pyness.sampling.engines.julia.worker import WorkerSession
 
 PACKAGES = ("StaticArrays", "StochasticDiffEq", "PythonCall")
 
@@ -29,6 +30,15 @@ def _no_julia_from_outside(request, monkeypatch, tmp_path):
         session.close()
     runtime._sessions.clear()
     runtime._sessions.update(kept)
+
+
+@pytest.fixture(scope="session")
+def single():
+    """A session of one thread, beside that of the process."""
+    made = WorkerSession(1)
+    made.prepare()
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ class TestRefusals:
 
 
 @pytest.mark.julia
-@pytest.mark.parametrize("solver", ["SOSRA", "GPUEM:dt=0.02", "GPUSIEA:dt=0.1", "SOSRI"])
+@pytest.mark.parametrize(
+    "solver", ["SOSRA", "GPUEM:dt=0.02", "GPUSIEA:dt=0.1", pytest.param("SOSRI", marks=pytest.mark.validate)]
+)
 class TestEachKernel:
     def test_stationary_variance(self, solver):
         samples = pyness.sample(linear(), solver, walkers=2000, **PLAN)
@@ -66,6 +68,7 @@ def test_the_kernel_and_the_torch_engine_agree_between_walls():
 
 
 @pytest.mark.julia
+@pytest.mark.validate  # a kernel of its own to compile; Pkg.test() has it too
 def test_single_precision_is_computed_in_single_precision():
     states = pyness.sample(linear(), "SOSRA", walkers=500, **{**PLAN, "dtype": "float32"}).states
     assert states.dtype == torch.float32
@@ -74,6 +77,7 @@ def test_single_precision_is_computed_in_single_precision():
 
 
 @pytest.mark.julia
+@pytest.mark.validate
 def test_noise_along_other_axes():
     matrix = torch.tensor([[0.5, 0.3], [0.3, 0.4]], dtype=torch.float64)
     samples = pyness.sample(linear(diffusion=matrix), "SOSRA", walkers=2000, **PLAN)

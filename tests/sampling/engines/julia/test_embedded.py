@@ -14,7 +14,7 @@ pytestmark = pytest.mark.julia
 CHECKS = ("one_address", "both_collectors", "exceptions", "held_objects", "other_threads", "ctrl_c")
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["1 thread", "2 threads"])
+@pytest.fixture(scope="module", params=[pytest.param(1, marks=pytest.mark.validate), 2], ids=["1 thread", "2 threads"])
 def outcome(request):
     command = [sys.executable, str(Path(__file__).with_name("embedded_checks.py")), str(request.param)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

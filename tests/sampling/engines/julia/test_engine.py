@@ -43,9 +43,9 @@ class TestMemory:
         filled = []
         original = engine_module.JuliaEngine._call
 
-        def spy(self, block, start, first, last):
+        def spy(self, block, start, taken, first, last):
             filled.append(block.out[first:last].data_ptr())
-            return original(self, block, start, first, last)
+            return original(self, block, start, taken, first, last)
 
         monkeypatch.setattr(engine_module.JuliaEngine, "_call", spy)
         if embedded:
@@ -83,18 +83,32 @@ class TestMemory:
 
 
 @pytest.mark.julia
-@pytest.mark.parametrize("solver", ["EM:dt=0.05", "SOSRA", "ImplicitEM:adaptive=false,dt=0.1", "SOSRI"])
-def test_same_bits_for_any_threads_and_chunks(solver, monkeypatch):
+@pytest.mark.parametrize(
+    "solver",
+    [
+        "EM:dt=0.05",
+        "SOSRA",
+        # compiled in both sessions
+        pytest.param("ImplicitEM:adaptive=false,dt=0.1", marks=pytest.mark.validate),
+        pytest.param("SOSRI", marks=pytest.mark.validate),
+    ],
+)
+def test_same_bits_for_any_threads_and_chunks(solver, single, monkeypatch):
     """Blocks are cut by the walkers' number alone; calls, threads and whoever ran before change nothing."""
     system = pyness.systems.get("double-well")
     plan = {**PLAN, "walkers": 150, "seed": 4}
-    results = []
-    for threads, pace in ((2, 64), (1, 7)):
-        runtime.start(threads=threads)
-        monkeypatch.setattr(engine_module, "PATIENCE", 1e-6 if pace == 7 else 0.5)
-        results.append(pyness.sample(system, solver, engine="julia", **plan))
-    first, second = results
+    first = pyness.sample(system, solver, engine="julia", **plan)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_module, "start", lambda embedded: single)
+        patch.setattr(engine_module, "PATIENCE", 1e-6)  # few walkers a call
+        second = pyness.sample(system, solver, engine="julia", **plan)
     assert torch.equal(first.states, second.states)
+    assert (first.steps is None) == ("dt=" in solver)
+    if first.steps is not None:
+        assert torch.equal(first.steps, second.steps)
+        assert torch.isfinite(first.steps).all()
+        assert (first.steps > 0).all()
+        assert (first.steps <= PLAN["spacing"]).all()
     assert first.stats["steps_accepted"] == second.stats["steps_accepted"]
     assert first.stats["drift_evaluations"] == second.stats["drift_evaluations"]
     assert len(torch.unique(first.states.reshape(-1, 2), dim=0)) == 150 * 3
@@ -205,11 +219,11 @@ class TestOwnSource:
 
         noise = "noise!(du, u, p, t) = (du .= sqrt.(0.6 .* (1 .+ u .^ 2)); nothing)"
         systems = [self.system(source, diffusion(0.3)) for source in (f"{self.SOURCE}\n{noise}", self.SOURCE, None)]
-        states = [pyness.sample(s, "SOSRI", engine="julia", walkers=50, **PLAN).states for s in systems]
+        states = [pyness.sample(s, "EM:dt=0.1", engine="julia", walkers=50, **PLAN).states for s in systems]
         assert torch.allclose(states[0], states[2], atol=1e-9)
         assert torch.allclose(states[1], states[2], atol=1e-9)
         with pytest.raises(TranslationError, match=r"2 D at x = .* is \[.*\] in Julia and \[.*\] in torch; mend"):
-            pyness.sample(self.system(f"{self.SOURCE}\n{noise}", diffusion(0.4)), "SOSRI", engine="julia", **PLAN)
+            pyness.sample(self.system(f"{self.SOURCE}\n{noise}", diffusion(0.4)), "EM:dt=0.1", engine="julia", **PLAN)
 
     def test_disagreement_shows_the_point_and_both_values(self):
         wrong = self.SOURCE.replace("-u[2]", "-1.5 * u[2]")

@@ -120,6 +120,6 @@ def test_refusals():
     with pytest.raises(InputError, match="give 'uniform', 'clustered'"):
         sample(system, start="line")
     with pytest.raises(SolverError, match="take engine='torch'"):
-        sample(system, engine="julia")
+        sample(system, "SOSRA", engine="julia-gpu")
     with pytest.raises(SolverError, match="no option 'split'"):
         sample(get("double-well"), "EM:split=true,dt=0.01", "torch")

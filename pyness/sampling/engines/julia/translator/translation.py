@@ -90,8 +90,8 @@ def translate(system: System, *, drift: bool = True) -> Translation:
     points = system.domain.uniform(2, generator, dtype=torch.float64)
     graph = Graph()
     try:
-        force = _trace_twice(system.drift, points, graph, "drift") if drift else None
-        noise = _trace_twice(system.diffusion.noise_factor, points, graph, "diffusion")
+        force = trace_twice(system.drift, points, graph, "drift") if drift else None
+        noise = trace_twice(system.diffusion.noise_factor, points, graph, "diffusion")
         if len(graph.live([*(force.flat if drift else ()), *noise.flat])) > LARGEST:
             raise TooLarge
     except TooLarge:
@@ -112,7 +112,7 @@ def translate(system: System, *, drift: bool = True) -> Translation:
     return Translation(system.dim, graph, force, noise, system.diffusion.additive, rotation)
 
 
-def _trace_twice(function: Callable, points: torch.Tensor, graph: Graph, label: str) -> np.ndarray:
+def trace_twice(function: Callable, points: torch.Tensor, graph: Graph, label: str) -> np.ndarray:
     """Traced at two points: what is the same at both does not depend on where it was traced."""
     nodes = trace(function, points[0], graph, label)
     size = len(graph.nodes)

@@ -1,0 +1,115 @@
+"""Interacting particles in Julia: the translated forces, the neighbour lists, and the law, beside the torch engine."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import pyness
+from pyness.errors import TranslationError
+from pyness.sampling.engines.julia import engine as engine_module
+from pyness.sampling.engines.julia import runtime
+from pyness.sampling.engines.julia.model import Model
+from pyness.sampling.engines.julia.translator import translate_particles
+from pyness.systems import OrnsteinUhlenbeckActivity, ParticleSystem, get
+
+
+def mixture(n: int = 90, strength: float = 2.0) -> ParticleSystem:
+    """Two species in a periodic box of three dimensions, in a field of its period."""
+
+    def force(r, a, b):
+        return strength * (1 + (a * b).to(r.dtype)) * torch.exp(-(r**2)) * torch.where(a == b, 1.0, -0.5)
+
+    return ParticleSystem(
+        "mixture", n, 3, OrnsteinUhlenbeckActivity(0.5, 1.0), 0.1, pair_force=force, cutoff=1.1, trap=0.0,
+        external=lambda x: 0.3 * torch.sin(2 * math.pi * (x + 1) / 4), species=[i % 2 for i in range(n)],
+        box=pyness.Box([-1.0] * 3, [3.0] * 3, "periodic"),
+    )  # fmt: skip
+
+
+class TestTranslation:
+    def test_the_source_does_not_depend_on_how_many_there_are_or_on_parameters(self):
+        few, many = (
+            translate_particles(get("aoup-mips", n_particles=n, eps=eps)) for n, eps in ((60, 0.1), (500, 0.2))
+        )
+        assert few.source == many.source
+        assert len(few.source.splitlines()) < 60
+        assert few.source.count("function pair_0_0(") == 1
+
+    def test_species_have_a_function_for_each_pair_of_labels(self):
+        source = translate_particles(mixture()).source
+        assert [source.count(f"function pair_{a}_{b}(") for a in (0, 1) for b in (0, 1)] == [1, 1, 1, 1]
+        assert "a == 0 && b == 1 ? pair_0_1" in source
+        assert "const external = (x, p) -> force(x, p, 0.0)" in source
+
+    def test_particles_that_do_not_interact_have_no_pair_force(self):
+        source = translate_particles(get("aoup-free", n_particles=40)).source
+        assert "const pair = nothing" in source
+        assert "const external = nothing" in source
+
+    def test_a_force_without_a_translation_is_refused(self):
+        system = ParticleSystem(
+            "sorted", 4, 2, OrnsteinUhlenbeckActivity(0.5, 1.0), 0.1, cutoff=1.0,
+            pair_force=lambda r: torch.sort(r, -1).values,
+        )  # fmt: skip
+        with pytest.raises(TranslationError, match=r"pair_0_0.*aten.sort.*test_particles.py"):
+            translate_particles(system)
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize(
+    "system",
+    [get("aoup-mips", n_particles=300), get("abp", n_particles=100), get("aoup-harmonic", n_particles=5), mixture()],
+    ids=lambda system: system.name,
+)
+def test_drifts_are_those_of_torch(system):
+    """Compared at random configurations when the model is made; beside each other, so that pairs do meet."""
+    session = runtime.start()
+    model = Model(system, session)
+    assert model.particles
+    x = system.draw_start("clustered", 3, torch.Generator().manual_seed(2), torch.float64)
+    points, drift, noise = (session.empty(tuple(x.shape), torch.float64).copy_(x) for _ in range(3))
+    session.call("PyNESS.check!", drift, noise, model.name, points, *model.arguments)
+    torch.testing.assert_close(drift, system.drift(x), rtol=1e-10, atol=1e-10 * system.drift(x).abs().max().item())
+    assert torch.equal(noise, torch.sqrt(2 * system.diffusion(x)).expand_as(x))
+
+
+@pytest.mark.julia
+def test_same_bits_for_any_threads_and_order(single, monkeypatch):
+    system = get("aoup-mips", n_particles=120)
+    plan = {"walkers": 3, "burn_in": 1.0, "snapshots": 2, "spacing": 0.5, "dtype": "float64", "seed": 3}
+    first = pyness.sample(system, "EM:dt=0.02", "julia", **plan)
+    monkeypatch.setattr(engine_module, "start", lambda embedded: single)
+    second = pyness.sample(system, "EM:dt=0.02", "julia", **plan)
+    assert torch.equal(first.states, second.states)
+    assert first.stats["drift_evaluations"] == second.stats["drift_evaluations"] == 3 * 100
+
+
+@pytest.mark.julia
+def test_the_split_step_of_the_activity_is_exact_at_any_step():
+    system = get("aoup-free", n_particles=50, space_dim=1, gamma=0.5)
+    plan = {"walkers": 400, "burn_in": 6.0, "snapshots": 2, "spacing": 3.0, "dt": 3.0, "seed": 1}
+    g = system.split(pyness.sample(system, "EM:split=true", "julia", **plan).states)[1].double()
+    n = g[:, 0].numel()
+    assert abs(g.square().mean() - 1) < 4 * math.sqrt(2 / (2 * n)) * 1.3
+    assert abs((g[:, 0] * g[:, 1]).mean() - math.exp(-1.5)) < 4 * math.sqrt(1.2 / n)
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize("solver", ["EM:dt=0.01", pytest.param("SOSRA", marks=pytest.mark.validate)])
+def test_both_engines_agree_on_structure(solver):
+    """Pair distances and forces of a dense fluid, walker by walker, the step's own bias included."""
+    system = get("aoup-mips", n_particles=64)
+    plan = {"walkers": 60, "burn_in": 5.0, "snapshots": 4, "spacing": 1.0, "seed": 5, "dtype": "float64"}
+    found = []
+    for engine in ("torch", "julia"):
+        samples = pyness.sample(system, solver, engine, **plan)
+        x, g = (part.flatten(0, 1) for part in system.split(samples.states))
+        near = (torch.cdist(x, x) < system.cutoff).double().sum((-1, -2)) - 64
+        force = system.forces(x)
+        values = [near, force.square().sum((-1, -2)), (force * g).sum((-1, -2)), g.square().sum((-1, -2))]
+        found.append(torch.stack(values, -1).unflatten(0, (60, 4)).mean(1))
+    a, b = found
+    assert ((a.mean(0) - b.mean(0)).abs() < 4 * ((a.var(0) + b.var(0)) / 60).sqrt()).all()
