@@ -212,8 +212,11 @@ def _assemble(
     even = clouds.flattened(height, base_height, wider, top, many, generator)
     points = torch.cat([edge[even], own])
     wall_points, normals = clouds.wall_points(system, points.min(0).values, points.max(0).values, 400, generator)
-    far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
     beyond = edge[height > base_height + clouds.BEYOND * top][:ANCHORS]
+    far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
+    if base is not None:
+        # in many dimensions every state is far from all others, so the base says what is out of reach
+        far = far[rough.value(network.places(far)) > base_height + clouds.BEYOND * top]
     # states that the start puts well beyond reach keep the residual off branches that come in from there
     outside = torch.cat([far, beyond])
     evidence = _evidence(network, system, states, options.get("contrast", 1), rate, 1.0, generator)
