@@ -169,8 +169,7 @@ end
 
 # The solvers copy `u` into `uprev` when the next step begins and keep no derivative from the last one.
 @inline _move!(integrator, box, frame, x::StaticArray) = (integrator.u = inward(frame, restore(box, x)); nothing)
-@inline _move!(integrator, box, ::Nothing, x) = (restore!(x, box); nothing) # which is the integrator's own
-@inline _move!(integrator, box, frame::Frame, x) = (copyto!(integrator.u, inward(frame, restore!(x, box))); nothing)
+@inline _move!(integrator, box, frame, x::Vector) = (copyto!(integrator.u, inward(frame, restore!(x, box))); nothing)
 
 @inline function _keep!(states, goal, u)
     @inbounds for i in eachindex(u)

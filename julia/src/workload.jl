@@ -13,7 +13,7 @@ end
             for solver in (StochasticDiffEq.EM(), StochasticDiffEq.SOSRA()), out in (zeros(Float32, dim, 1, 2), zeros(dim, 1, 2))
                 sample!(
                     out, zeros(dim, 2), "workload", solver, Float64[], [1.0];
-                    low = fill(-1.0, dim), high = fill(1.0, dim), kinds = fill(REFLECT, dim), seed = 1, burn_in = 0.1,
+                    low = fill(-0.1, dim), high = fill(0.1, dim), kinds = fill(REFLECT, dim), seed = 1, burn_in = 0.1,
                     spacing = 0.1, adaptive = !(solver isa StochasticDiffEq.EM), dt = 0.05, tolerance = fill(0.01, dim),
                     lengths = solver isa StochasticDiffEq.EM ? nothing : zeros(eltype(out), 1, 2)
                 )
