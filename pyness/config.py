@@ -97,7 +97,7 @@ class RunConfig:
         learn = learner(self.system)
         training = _defaults(learn) | dict(self.training)
         if learn is landscape.fit_landscape:
-            training = landscape.resolve_options(seed, training, system.dim)
+            training = landscape.resolve_options(seed, training, system)
         return replace(
             self,
             parameters=systems.parameters(self.system) | dict(self.parameters),

@@ -45,7 +45,7 @@ class Landscape:
 def module() -> types.ModuleType:
     """``calls`` holds the options of each fit; ``fate`` is an exception to raise in the next one."""
 
-    def resolve_options(seed, options, dim):
+    def resolve_options(seed, options, system):
         if options["steps"] < 1:
             raise InputError(f"steps is {options['steps']}", "give at least 1")
         return options

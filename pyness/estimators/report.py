@@ -29,6 +29,7 @@ class Report:
         warnings: one line each.
         states: how many states the averages are over.
         defect: for a score that is not a gradient, ``E[v . s_t]``; None for a landscape.
+        apparent_epr: of reduced coordinates, what their closed dynamics produces, at most the full rate; else None.
     """
 
     system: str
@@ -41,14 +42,16 @@ class Report:
     warnings: tuple[str, ...] = ()
     states: int = 0
     defect: Estimate | None = None
+    apparent_epr: Estimate | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         names = ("epr", "epr_upper", "epr_lower", "epr_score_free", "gradient_error")
         result: dict[str, Any] = {"system": self.system}
         result |= {name: getattr(self, name).to_dict() for name in names}
-        if self.defect is not None:
-            result["defect"] = self.defect.to_dict()
+        for name in ("defect", "apparent_epr"):
+            if getattr(self, name) is not None:
+                result[name] = getattr(self, name).to_dict()
         result["stationarity"] = self.stationarity.to_dict()
         result["states"] = self.states
         result["warnings"] = list(self.warnings)
@@ -72,6 +75,8 @@ class Report:
         ]
         if self.defect is not None:
             rows.append(("defect", str(self.defect)))
+        if self.apparent_epr is not None:
+            rows.append(("apparent rate of the reduced", str(self.apparent_epr)))
         width = max(len(name) for name, _ in rows)
         lines = [f"{self.system}, {self.states} states", *(f"{name:<{width}}  {value}" for name, value in rows)]
         lines.append(str(self.stationarity))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pyness.checkpoint import read_checkpoint, write_checkpoint
 from pyness.errors import InputError, TrainingError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
+from pyness.landscape.collective import Collective
 from pyness.landscape.flow import fit_flow
 from pyness.landscape.landscape import Landscape
 from pyness.landscape.mixture import BroadMixture, fit_mixture
@@ -23,6 +25,7 @@ from pyness.landscape.network import NAMES, Network
 from pyness.landscape.newton import PATIENCE, SHARP, SMOOTH, Evidence, Problem, State, convex_start, epr_share
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
 from pyness.landscape.options import LOW, resolve_options
+from pyness.landscape.reduced import ReducedLandscape, Reduction, reduce_system
 from pyness.sampling import Samples
 from pyness.systems import System
 
@@ -49,6 +52,7 @@ def fit_landscape(
     contrast: int | None = None,
     widening: float | None = None,
     held_out: float = 0.5,
+    reduce: Any = None,
     start: Landscape | None = None,
     device: str = "cpu",
     checkpoint: str | Path | None = None,
@@ -76,6 +80,8 @@ def fit_landscape(
         contrast: samples, and reference points, of the contrast (40 000).
         widening: noise of the widened states, in units of the system's (4, in more than four dimensions 1 + 6 / d).
         held_out: fraction of walkers that training does not see.
+        reduce: learn the landscape of up to three collective variables instead: names of coordinates, a ``(k, d)``
+            matrix, or a function ``(..., d) -> (..., k)``; see ``pyness.landscape.ReducedLandscape``.
         start: a landscape of the same equations at larger noise to begin from; not of a flow.
         device: where to compute.
         checkpoint: file that training goes on from with ``resume=True``, bit for bit.
@@ -90,28 +96,68 @@ def fit_landscape(
     """
     options = {
         "method": method, "units": units, "steps": steps, "points": points, "contrast": contrast, "widening": widening,
-        "held_out": held_out,
+        "held_out": held_out, "reduce": reduce,
     }  # fmt: skip
-    options = resolve_options(seed, options, system.dim)
+    options = resolve_options(seed, options, system)
     _check(system, samples)
-    training = samples.split(options["held_out"], seed=seed)[1]
     metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
+    training, reduction = samples.split(options["held_out"], seed=seed)[1].to(device), None
+    material = Material(system, training, partial(_widened, system, training))
+    if reduce is not None:
+        reduction = reduce_system(system, Collective(system, reduce), training, seed, options.get("widening"))
+        material = _reduced(reduction, material)
+        system, training, samples = reduction.system, material.training, reduction.samples(samples)
+        options["reduce"] = reduction.collective.spec or "a function"
     if start is not None:
         metadata["start"] = _fingerprint(system, start)
     files = {"checkpoint": checkpoint, "log": log, "resume": resume, "progress": progress}
     if options["method"] == "flow":
         network = fit_flow(system, training, seed, options, metadata, device=device, **files)
     else:
-        network = _descend(system, samples, training.to(device), seed, metadata, start, **files)
-    states = training.states.reshape(-1, system.dim).to(device).double()
+        network = _descend(material, samples, seed, metadata, start, **files)
+    states = training.states.reshape(-1, system.dim).double()
     lowest = min(network.value(network.places(part)).min().item() for part in states.split(8192))
+    if reduction is not None:
+        return ReducedLandscape(reduction, network, lowest, metadata)
     return Landscape(system, network, lowest, metadata)
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a landscape is learnt from.
+
+    Attributes:
+        system: of the coordinates that the potential depends on.
+        training: its samples.
+        widened: ``(factor, count, rate, seed)`` to that many states of wider noise, ``(n, d)``, and ``F_v`` there,
+            None where the system knows it.
+        drift: ``F_v`` at each training state in turn, ``(n, d)``, None where the system knows it.
+    """
+
+    system: System
+    training: Samples
+    widened: Callable[[float, int, float, int], tuple[torch.Tensor, torch.Tensor | None]]
+    drift: torch.Tensor | None = None
+
+
+def _widened(system: System, training: Samples, factor: float, count: int, rate: float, seed: int):
+    return clouds.widened(system, training, factor, count, rate, seed).to(training.states.device), None
+
+
+def _reduced(reduction: Reduction, full: Material) -> Material:
+    """The same in collective variables: drifts are those of the full states."""
+
+    def widened(factor: float, count: int, rate: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        x, _ = full.widened(factor, count, rate, seed)
+        return reduction.collective(x), reduction.drift(x)
+
+    x = full.training.states.reshape(-1, full.system.dim).double()
+    return Material(reduction.system, reduction.samples(full.training), widened, reduction.drift(x))
+
+
 def _descend(
-    system: System,
+    material: Material,
     samples: Samples,
-    training: Samples,
     seed: int,
     metadata: dict[str, Any],
     start: Landscape | None,
@@ -127,16 +173,16 @@ def _descend(
     state = State(**stored) if stored else None
     steps = options["steps"]
     with tqdm(total=steps + 1, desc="training", disable=None if progress else True, unit="step") as bar:
-        network, problem = _assemble(system, training, seed, options, start)
+        network, problem = _assemble(material, seed, options, start)
         bar.update(1)
         if state is None:
             state = State(parameters=network.parameters)
             _truncate(log)
         else:
-            state.parameters = state.parameters.to(training.states.device)
+            state.parameters = state.parameters.to(material.training.states.device)
             bar.update(state.step)
         held_out = samples.split(options["held_out"], seed=seed)[0]
-        after = _recorder(problem, network, system, held_out, metadata, checkpoint, log, bar)
+        after = _recorder(problem, network, material.system, held_out, metadata, checkpoint, log, bar)
         return problem.run(network, state, steps, after)
 
 
@@ -172,19 +218,21 @@ def _fingerprint(system: System, start: Landscape) -> str:
 
 
 def _assemble(
-    system: System, training: Samples, seed: int, options: dict[str, Any], start: Landscape | None = None
+    material: Material, seed: int, options: dict[str, Any], start: Landscape | None = None
 ) -> tuple[Network, Problem]:
     """The network at its start and the problem, both from the seed."""
     generator = torch.Generator().manual_seed(seed)
+    system, training = material.system, material.training
     states = training.states.reshape(-1, system.dim).double()
-    states = states[torch.randperm(len(states), generator=generator)]
+    order = torch.randperm(len(states), generator=generator)
+    states, drift = states[order], None if material.drift is None else material.drift[order]
     rate = fisher_per_walker(system, training).mean().item()
     if not rate > 0:
         raise TrainingError(
             f"E|grad log p|^2 comes out as {rate:.3g} from the samples", "they are not of a steady state of this system"
         )
     if options["method"] == "epr":
-        return _epr_alone(system, states, rate, options["units"], generator, start)
+        return _epr_alone(system, states, drift, rate, options["units"], generator, start)
     few = options["points"] * 2 // 5
     many = options["points"] - few
     base = None
@@ -192,8 +240,8 @@ def _assemble(
         base = fit_mixture(states, generator)
     widening = options["widening"]
     wider = 2 * widening if base is None else 2 * widening - 1
-    cloud = clouds.widened(system, training, widening, CLOUD, rate, seed).to(states)
-    edge = clouds.widened(system, training, wider, max(CLOUD, 3 * many), rate, seed + 1).to(states)
+    cloud, cloud_drift = material.widened(widening, CLOUD, rate, seed)
+    edge, _ = material.widened(wider, max(CLOUD, 3 * many), rate, seed + 1)
     own = states[torch.randperm(len(states), generator=generator)[:few]]
     hull = torch.cat([cloud[:many], edge[: many // 2], own])
     if start is not None:
@@ -202,7 +250,7 @@ def _assemble(
         rough = network = Network.draw(system, hull, options["units"], generator, base)
     else:
         network = Network.draw(system, hull, options["units"], generator)
-        wide = _evidence(network, system, cloud, len(cloud), rate, widening, generator)
+        wide = _evidence(network, system, cloud, cloud_drift, len(cloud), rate, widening, generator)
         rough = convex_start(network, wide, SHARP)
         network = convex_start(rough, wide, SMOOTH)
     height = rough.value(network.places(edge))
@@ -219,9 +267,11 @@ def _assemble(
         far = far[rough.value(network.places(far)) > base_height + clouds.BEYOND * top]
     # states that the start puts well beyond reach keep the residual off branches that come in from there
     outside = torch.cat([far, beyond])
-    evidence = _evidence(network, system, states, options.get("contrast", 1), rate, 1.0, generator)
+    evidence = None
+    if options["method"] == "enhanced":
+        evidence = _evidence(network, system, states, drift, options["contrast"], rate, 1.0, generator)
     problem = Problem(
-        evidence=evidence if options["method"] == "enhanced" else None,
+        evidence=evidence,
         residual=Residual(network, system, points, rate),
         walls=Walls(network, system, wall_points, normals, rate) if len(wall_points) else None,
         anchors=Anchors(network, outside, own[:500]) if len(outside) else None,
@@ -243,6 +293,7 @@ def _scaled(system: System, start: Landscape, states: torch.Tensor) -> Network:
 def _epr_alone(
     system: System,
     states: torch.Tensor,
+    drift: torch.Tensor | None,
     rate: float,
     units: int,
     generator: torch.Generator,
@@ -251,7 +302,8 @@ def _epr_alone(
     """The baseline that sees nothing but the samples, and of those nothing but the drift."""
     few = states[:EPR_STATES]
     network = Network.draw(system, few, units, generator) if start is None else _scaled(system, start, states)
-    evidence = Evidence(EntropyProduction(network, system, few, rate), 1.0, None)
+    own = None if drift is None else drift[:EPR_STATES]
+    evidence = Evidence(EntropyProduction(network, system, few, rate, own), 1.0, None)
     if start is None:
         network = convex_start(network, evidence, SMOOTH)
     return network, Problem(evidence, None, None, None, rate, TOP, slice(None))
@@ -261,19 +313,20 @@ def _evidence(
     network: Network,
     system: System,
     states: torch.Tensor,
+    drift: torch.Tensor | None,
     contrast: int,
     rate: float,
     widening: float,
     generator: torch.Generator,
 ) -> Evidence:
-    """What ``states: (n, d)`` of ``widening`` times the noise say of the potential."""
+    """What ``states: (n, d)`` of ``widening`` times the noise say of the potential, with their ``F_v`` if given."""
     parameters = len(network.parameters)
     if network.base is None:
         reference, few = clouds.Reference(system, states, generator), states[:EPR_STATES]
     else:
         reference, few = BroadMixture(network.base, system.domain), states[: max(EPR_STATES, STATES_EACH * parameters)]
     drawn = reference.draw(contrast, generator)
-    epr = EntropyProduction(network, system, few, rate)
+    epr = EntropyProduction(network, system, few, rate, None if drift is None else drift[: len(few)])
     # E|F_v|^2 in the norm of D^{-1}
     squared = (epr.drift * system.diffusion.solve(few, epr.drift)).sum(-1).mean().item()
     return Evidence(

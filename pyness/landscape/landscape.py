@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from pyness.errors import InputError, PynessError, StoreError
-from pyness.estimators import Report, certify, score_free_epr, stationarity
+from pyness.estimators import Certificate, Report, certify, score_free_epr, stationarity
+from pyness.estimators.averages import has_walls
 from pyness.files import write_whole
 from pyness.landscape.flow import Flow
 from pyness.landscape.network import BASE, NAMES, Network
@@ -70,16 +71,37 @@ class Landscape:
         Raises:
             InputError: no samples, or of another dimension.
         """
+        judged = self._judged(samples)
+        found = certify(self.system, judged, self.current_velocity, self.velocity_and_divergence)
+        test = stationarity(self.system, samples)
+        return Report(
+            system=self.system.name,
+            epr=found.midpoint,
+            epr_upper=found.upper,
+            epr_lower=found.lower,
+            epr_score_free=score_free_epr(self.system, samples),
+            gradient_error=found.relative,
+            stationarity=test,
+            warnings=(*test.warnings, *self._warnings(self.system, samples, found)),
+            states=judged.walkers * judged.snapshots,
+            extra=self._method(),
+        )
+
+    def _judged(self, samples: Samples | None) -> Samples:
+        """Of the training samples the walkers held out, of others all."""
         if samples is None:
             raise InputError("no samples to report on", "give the training samples, or fresh ones")
-        trained = samples.fingerprint == self.metadata["samples"]
-        judged = samples
-        if trained:
-            judged = samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
-        found = certify(self.system, judged, self.current_velocity, self.velocity_and_divergence)
-        score_free, test = score_free_epr(self.system, samples), stationarity(self.system, samples)
-        notes = list(test.warnings)
-        if self.system.domain.reflecting and samples.walls is None:
+        if samples.fingerprint != self.metadata["samples"]:
+            return samples
+        return samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
+
+    def _method(self) -> dict[str, str]:
+        return {"method": self.metadata["options"].get("method", "enhanced"), "laplacian": self.network.laplacian}
+
+    @staticmethod
+    def _warnings(system: System, samples: Samples, found: Certificate) -> list[str]:
+        notes = []
+        if has_walls(system) and samples.walls is None:
             notes.append(
                 "no fold records: what reflecting walls contribute to the entropy production is missing; "
                 "sample with pyness to have it"
@@ -94,18 +116,7 @@ class Landscape:
         failed = len(samples.failures)
         if failed:
             notes.append(f"{failed} walkers failed and are not among the samples")
-        return Report(
-            system=self.system.name,
-            epr=found.midpoint,
-            epr_upper=found.upper,
-            epr_lower=found.lower,
-            epr_score_free=score_free,
-            gradient_error=found.relative,
-            stationarity=test,
-            warnings=tuple(notes),
-            states=judged.walkers * judged.snapshots,
-            extra={"method": self.metadata["options"].get("method", "enhanced"), "laplacian": self.network.laplacian},
-        )
+        return notes
 
     def save(self, path: str | Path) -> None:
         """Write ``path`` (safetensors) and the JSON sidecar beside it; both appear whole or not at all.
@@ -116,22 +127,30 @@ class Landscape:
         from safetensors.torch import save
 
         path = Path(path)
-        tensors = {name: t.detach().cpu().contiguous() for name, t in self.network.tensors.items()}
+        tensors = {**self.network.tensors, **self._extra_tensors()}
+        tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         sidecar = {
-            "format": FORMAT, "kind": "pyness landscape", "system": self.system.to_dict(), "lowest": self.lowest,
-            **self.metadata,
+            "format": FORMAT, "kind": "pyness landscape", **self._described(), "lowest": self.lowest, **self.metadata,
         }  # fmt: skip
         note = json.dumps(sidecar, indent=2) + "\n"
         write_whole({path: save(tensors), path.with_suffix(".json"): note}, "give a path that can be written")
 
+    def _extra_tensors(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def _described(self) -> dict[str, Any]:
+        return {"system": self.system.to_dict()}
+
     @classmethod
-    def load(cls, path: str | Path, system: System | None = None) -> Landscape:
+    def load(cls, path: str | Path, system: System | None = None, reduce: Any = None) -> Landscape:
         """Read what ``save`` wrote.
 
         Args:
             system: the system, where it is not a registered one.
+            reduce: the collective variables, where they are a function.
 
         Raises:
+            InputError: collective variables that are a function and were not given.
             StoreError: no such file, truncated, foreign, or of another system.
         """
         from safetensors import SafetensorError
@@ -153,8 +172,10 @@ class Landscape:
             lowest = float(sidecar["lowest"])
             metadata = {key: sidecar[key] for key in ("options", "seed", "samples")}
             flow = metadata["options"].get("method") == "flow"
-            names = flow or set(tensors) - set(BASE) == set(NAMES)
-            if not names or len(tensors["center"]) != described["dim"]:
+            own = {name for name in tensors if "." not in name}
+            names = flow or own - set(BASE) == set(NAMES)
+            reduced = sidecar.get("reduce")
+            if not names or len(tensors["center"]) != (len(reduced["low"]) if reduced else described["dim"]):
                 raise KeyError("tensors")
         except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
             raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
@@ -165,7 +186,16 @@ class Landscape:
                 f"(d={system.dim})",
                 "give the system it was trained for",
             )
-        return cls(system, _restored(tensors, system, metadata["options"], path), lowest, metadata)
+        if not reduced:
+            return cls(system, _restored(tensors, system, metadata["options"], path), lowest, metadata)
+        from pyness.landscape.reduced import ReducedLandscape, restore
+
+        try:
+            reduction, tensors = restore(system, tensors, reduced, reduce)
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
+        network = _restored(tensors, reduction.system, metadata["options"], path)
+        return ReducedLandscape(reduction, network, lowest, metadata)
 
     def _states(self, x: torch.Tensor) -> torch.Tensor:
         if not isinstance(x, torch.Tensor) or x.shape[-1] != self.system.dim:

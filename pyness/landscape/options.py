@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyness.errors import InputError, UnknownNameError
+from pyness.landscape.collective import Collective
+from pyness.systems import System
 
 __all__ = ["LOW", "METHODS", "resolve_options"]
 
@@ -20,20 +22,20 @@ METHODS: dict[str, dict[str, Any]] = {
     "hjb": {"units": 100, "steps": 40, "points": 10_000, "widening": None},
     "flow": {"units": 64, "steps": 1000},
 }
-_COMMON = ("method", "held_out", "device")
+_COMMON = ("method", "held_out", "reduce", "device")
 _LIBRARY = "zuko"
 _WHOLE = ("units", "steps", "points", "contrast")
 
 
-def resolve_options(seed: int, options: Mapping[str, Any], dim: int) -> dict[str, Any]:
+def resolve_options(seed: int, options: Mapping[str, Any], system: System) -> dict[str, Any]:
     """Options of ``fit_landscape`` with nothing left open; called before anything is sampled.
 
     Args:
         options: by name; None, or absent, is the method's default.
-        dim: of what is learnt.
+        system: what is to be learnt.
 
     Raises:
-        UnknownNameError: no such method (the nearest names are offered).
+        UnknownNameError: no such method, or no such coordinate to reduce to (the nearest names are offered).
         InputError: an option out of range or of another method, named; a library that is not installed.
     """
     if isinstance(seed, bool) or not isinstance(seed, int):
@@ -58,6 +60,7 @@ def resolve_options(seed: int, options: Mapping[str, Any], dim: int) -> dict[str
         raise InputError(f"widening is {widening!r}", "give a number above 1")
     if isinstance(held_out, bool) or not isinstance(held_out, (int, float)) or not 0 < held_out < 1:
         raise InputError(f"held_out is {held_out!r}", "give a fraction between 0 and 1")
+    dim = system.dim if given.get("reduce") is None else Collective(system, given["reduce"]).dim
     resolved = {"method": method, **own, "held_out": 0.5} | given
     if "widening" in own and resolved["widening"] is None:
         # in many dimensions much wider states are nearly all far from the samples

@@ -10,24 +10,25 @@ import pyness
 from pyness.errors import InputError, UnknownNameError
 from pyness.landscape import METHODS, resolve_options
 
+PLANE, MANY = pyness.systems.get("double-well"), pyness.System("many", 12, lambda x: -x, 1.0)
 NOTHING = {"method": "enhanced", "units": None, "steps": None, "points": None, "contrast": None, "widening": None}
 
 
 def test_what_is_left_open_is_filled_in():
-    assert resolve_options(0, NOTHING, 2) == {
+    assert resolve_options(0, NOTHING, PLANE) == {
         "method": "enhanced", "units": 100, "steps": 40, "points": 10_000, "contrast": 40_000, "widening": 4.0,
         "held_out": 0.5,
     }  # fmt: skip
-    asked = resolve_options(0, NOTHING | {"units": 7, "widening": 2}, 2)
+    asked = resolve_options(0, NOTHING | {"units": 7, "widening": 2}, PLANE)
     assert (asked["units"], asked["widening"], asked["points"]) == (7, 2, 10_000)
     # wide enough to reach up the flanks, not so wide that nothing is left near the samples
-    assert resolve_options(0, {}, 12)["widening"] == pytest.approx(1.5)
+    assert resolve_options(0, {}, MANY)["widening"] == pytest.approx(1.5)
 
 
 def test_resolving_twice_changes_nothing():
     for method in METHODS:
-        once = resolve_options(0, {"method": method}, 12)
-        assert resolve_options(0, once, 12) == once
+        once = resolve_options(0, {"method": method}, MANY)
+        assert resolve_options(0, once, MANY) == once
 
 
 @pytest.mark.parametrize(
@@ -38,18 +39,18 @@ def test_options_of_another_method_are_refused(method, option):
     with pytest.raises(
         InputError, match=f"{option} is 3, but method '{method}' has no {option}; it takes units, steps"
     ):
-        resolve_options(0, NOTHING | {"method": method, option: 3}, 2)
+        resolve_options(0, NOTHING | {"method": method, option: 3}, PLANE)
 
 
 def test_unknown_methods_are_refused():
     with pytest.raises(UnknownNameError, match=r"unknown method 'enhancd'.*enhanced"):
-        resolve_options(0, {"method": "enhancd"}, 2)
+        resolve_options(0, {"method": "enhancd"}, PLANE)
 
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"'flow' needs zuko, which is not installed; pip install 'pyness\[flow\]'"):
-        resolve_options(0, {"method": "flow"}, 2)
+        resolve_options(0, {"method": "flow"}, PLANE)
 
 
 def test_a_run_says_what_its_method_takes():
