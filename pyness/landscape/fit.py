@@ -26,6 +26,7 @@ from pyness.landscape.newton import PATIENCE, SHARP, SMOOTH, Evidence, Problem, 
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
 from pyness.landscape.options import LOW, resolve_options
 from pyness.landscape.reduced import ReducedLandscape, Reduction, reduce_system
+from pyness.landscape.uncertainty import deviations
 from pyness.sampling import Samples
 from pyness.systems import System
 
@@ -111,15 +112,18 @@ def fit_landscape(
     if start is not None:
         metadata["start"] = _fingerprint(system, start)
     files = {"checkpoint": checkpoint, "log": log, "resume": resume, "progress": progress}
+    moved = None
     if options["method"] == "flow":
         network = fit_flow(system, training, seed, options, metadata, device=device, **files)
     else:
-        network = _descend(material, samples, seed, metadata, start, **files)
+        network, moved = _descend(material, samples, seed, metadata, start, **files)
     states = training.states.reshape(-1, system.dim).double()
-    lowest = min(network.value(network.places(part)).min().item() for part in states.split(8192))
+    potential = torch.cat([network.value(network.places(part)) for part in states.split(8192)])
+    lowest, at = potential.min().item(), states[potential.argmin()]
+    uncertainty = {} if moved is None else {"deviations": moved, "lowest_at": at}
     if reduction is not None:
-        return ReducedLandscape(reduction, network, lowest, metadata)
-    return Landscape(system, network, lowest, metadata)
+        return ReducedLandscape(reduction, network, lowest, metadata, uncertainty)
+    return Landscape(system, network, lowest, metadata, uncertainty)
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,11 @@ def _descend(
     log: str | Path | None,
     resume: bool,
     progress: bool,
-) -> Network:
-    """The network at the end of the Levenberg-Marquardt iteration, which may go on from a checkpoint."""
+) -> tuple[Network, torch.Tensor | None]:
+    """The network at the end of the Levenberg-Marquardt iteration, which may go on from a checkpoint.
+
+    With it how far its weights would move with other walkers, see ``pyness.landscape.uncertainty``.
+    """
     options = metadata["options"]
     stored = read_checkpoint(checkpoint, metadata, STATE) if resume else None
     state = State(**stored) if stored else None
@@ -183,7 +190,8 @@ def _descend(
             bar.update(state.step)
         held_out = samples.split(options["held_out"], seed=seed)[0]
         after = _recorder(problem, network, material.system, held_out, metadata, checkpoint, log, bar)
-        return problem.run(network, state, steps, after)
+        network = problem.run(network, state, steps, after)
+        return network, deviations(problem, network)
 
 
 def _check(system: System, samples: Samples) -> None:
@@ -226,13 +234,14 @@ def _assemble(
     states = training.states.reshape(-1, system.dim).double()
     order = torch.randperm(len(states), generator=generator)
     states, drift = states[order], None if material.drift is None else material.drift[order]
+    walker = order // training.snapshots
     rate = fisher_per_walker(system, training).mean().item()
     if not rate > 0:
         raise TrainingError(
             f"E|grad log p|^2 comes out as {rate:.3g} from the samples", "they are not of a steady state of this system"
         )
     if options["method"] == "epr":
-        return _epr_alone(system, states, drift, rate, options["units"], generator, start)
+        return _epr_alone(system, states, drift, walker, rate, options["units"], generator, start)
     few = options["points"] * 2 // 5
     many = options["points"] - few
     base = None
@@ -250,7 +259,8 @@ def _assemble(
         rough = network = Network.draw(system, hull, options["units"], generator, base)
     else:
         network = Network.draw(system, hull, options["units"], generator)
-        wide = _evidence(network, system, cloud, cloud_drift, len(cloud), rate, widening, generator)
+        one_each = torch.arange(len(cloud))
+        wide = _evidence(network, system, cloud, cloud_drift, one_each, len(cloud), rate, widening, generator)
         rough = convex_start(network, wide, SHARP)
         network = convex_start(rough, wide, SMOOTH)
     height = rough.value(network.places(edge))
@@ -269,7 +279,7 @@ def _assemble(
     outside = torch.cat([far, beyond])
     evidence = None
     if options["method"] == "enhanced":
-        evidence = _evidence(network, system, states, drift, options["contrast"], rate, 1.0, generator)
+        evidence = _evidence(network, system, states, drift, walker, options["contrast"], rate, 1.0, generator)
     problem = Problem(
         evidence=evidence,
         residual=Residual(network, system, points, rate),
@@ -294,6 +304,7 @@ def _epr_alone(
     system: System,
     states: torch.Tensor,
     drift: torch.Tensor | None,
+    walker: torch.Tensor,
     rate: float,
     units: int,
     generator: torch.Generator,
@@ -303,7 +314,7 @@ def _epr_alone(
     few = states[:EPR_STATES]
     network = Network.draw(system, few, units, generator) if start is None else _scaled(system, start, states)
     own = None if drift is None else drift[:EPR_STATES]
-    evidence = Evidence(EntropyProduction(network, system, few, rate, own), 1.0, None)
+    evidence = Evidence(EntropyProduction(network, system, few, rate, own), 1.0, None, walker)
     if start is None:
         network = convex_start(network, evidence, SMOOTH)
     return network, Problem(evidence, None, None, None, rate, TOP, slice(None))
@@ -314,12 +325,13 @@ def _evidence(
     system: System,
     states: torch.Tensor,
     drift: torch.Tensor | None,
+    walker: torch.Tensor,
     contrast: int,
     rate: float,
     widening: float,
     generator: torch.Generator,
 ) -> Evidence:
-    """What ``states: (n, d)`` of ``widening`` times the noise say of the potential, with their ``F_v`` if given."""
+    """What ``states: (n, d)`` of each ``walker``, of ``widening`` times the noise, say; with their ``F_v`` if given."""
     parameters = len(network.parameters)
     if network.base is None:
         reference, few = clouds.Reference(system, states, generator), states[:EPR_STATES]
@@ -333,6 +345,7 @@ def _evidence(
         epr,
         epr_share(squared, rate, parameters, len(few)),
         Contrast(network, states[:contrast], drawn, reference.log_density, widening),
+        walker,
     )
 
 

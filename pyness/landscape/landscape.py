@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from pyness.errors import InputError, PynessError, StoreError
-from pyness.estimators import Certificate, Report, certify, score_free_epr, stationarity
+from pyness.estimators import Certificate, Estimate, Report, certify, score_free_epr, stationarity
 from pyness.estimators.averages import has_walls
+from pyness.estimators.score_free import check_samples
 from pyness.files import write_whole
+from pyness.landscape.basins import Basins, find_basins
 from pyness.landscape.flow import Flow
 from pyness.landscape.network import BASE, NAMES, Network
+from pyness.landscape.tangent import value_rows
 from pyness.sampling import Samples
 from pyness.systems import System, get
 from pyness.systems.derivatives import value_and_divergence
@@ -31,6 +35,8 @@ class Landscape:
         system: the system it belongs to.
         network: the potential up to a constant, a ``Network`` or a ``Flow``.
         metadata: options, seed, which samples it was trained on.
+        uncertainty: ``deviations (P, groups)`` of the weights and ``lowest_at (d,)``, the lowest training state; empty
+            for a method whose potential has none.
     """
 
     def __init__(
@@ -39,14 +45,57 @@ class Landscape:
         network: Network | Flow,
         lowest: float,
         metadata: Mapping[str, Any],
+        uncertainty: Mapping[str, torch.Tensor] = MappingProxyType({}),
     ) -> None:
         self.system, self.network, self.lowest, self.metadata = system, network, lowest, dict(metadata)
+        self.uncertainty = dict(uncertainty)
 
     def potential(self, x: torch.Tensor) -> torch.Tensor:
         """``U`` at ``x: (..., d)``, ``(...,)``, minimum 0 over the training samples."""
         flat = self._states(x)
         value = torch.cat([self.network.value(self.network.places(part)) for part in flat.split(8192)])
         return (self.system.potential_scale * (value - self.lowest)).reshape(x.shape[:-1]).to(x.dtype)
+
+    def potential_stderr(self, x: torch.Tensor) -> torch.Tensor:
+        """Standard error of ``U(x)``, which counts from the lowest training state, at ``x: (..., d)``, ``(...,)``.
+
+        Over other walkers, see ``pyness.landscape.uncertainty``.
+
+        Raises:
+            InputError: a method without uncertainty.
+        """
+        flat = self._states(x)
+        moved = torch.cat([self._moved(part).norm(dim=1) for part in flat.split(4096)])
+        return (self.system.potential_scale * moved).reshape(x.shape[:-1]).to(x.dtype)
+
+    def difference(self, a: torch.Tensor, b: torch.Tensor) -> Estimate:
+        """``U(a) - U(b)`` of two states ``(d,)`` with its standard error, their correlation included."""
+        pair = self._states(torch.stack([a, b]))
+        value = self.network.value(self.network.places(pair))
+        stderr = float("nan")
+        if self.uncertainty:
+            moved = self._moved(pair)
+            stderr = (moved[0] - moved[1]).norm().item()
+        scale = self.system.potential_scale
+        return Estimate(scale * (value[0] - value[1]).item(), scale * stderr)
+
+    def basins(self, samples: Samples) -> Basins:
+        """Minima, populations, saddles and barriers with their errors, from ``samples`` of the system.
+
+        Raises:
+            InputError: samples of another dimension.
+        """
+        check_samples(self.system, samples)
+        return find_basins(self, samples)
+
+    def _moved(self, x: torch.Tensor) -> torch.Tensor:
+        """``(n, groups)``: how the potential at ``x: (n, d)`` moves with each group of walkers, in ``k_B T``."""
+        if not self.uncertainty:
+            method = self.metadata["options"].get("method", "enhanced")
+            raise InputError(f"a potential by method {method!r} has no uncertainty", "take method='enhanced'")
+        places, zero = self.network.places(x), self.network.places(self.uncertainty["lowest_at"][None])
+        rows = value_rows(self.network, places) - value_rows(self.network, zero)
+        return rows @ self.uncertainty["deviations"]
 
     def current_velocity(self, x: torch.Tensor) -> torch.Tensor:
         """``v = F_v + D grad Phi`` at ``x: (..., d)``, ``(..., d)``."""
@@ -84,7 +133,7 @@ class Landscape:
             stationarity=test,
             warnings=(*test.warnings, *self._warnings(self.system, samples, found)),
             states=judged.walkers * judged.snapshots,
-            extra=self._method(),
+            extra=self._method() | find_basins(self, judged).to_dict(),
         )
 
     def _judged(self, samples: Samples | None) -> Samples:
@@ -136,7 +185,7 @@ class Landscape:
         write_whole({path: save(tensors), path.with_suffix(".json"): note}, "give a path that can be written")
 
     def _extra_tensors(self) -> dict[str, torch.Tensor]:
-        return {}
+        return {f"uncertainty.{name}": t for name, t in self.uncertainty.items()}
 
     def _described(self) -> dict[str, Any]:
         return {"system": self.system.to_dict()}
@@ -186,8 +235,10 @@ class Landscape:
                 f"(d={system.dim})",
                 "give the system it was trained for",
             )
+        names = [name for name in tensors if name.startswith("uncertainty.")]
+        uncertainty = {name.removeprefix("uncertainty."): tensors.pop(name) for name in names}
         if not reduced:
-            return cls(system, _restored(tensors, system, metadata["options"], path), lowest, metadata)
+            return cls(system, _restored(tensors, system, metadata["options"], path), lowest, metadata, uncertainty)
         from pyness.landscape.reduced import ReducedLandscape, restore
 
         try:
@@ -195,7 +246,7 @@ class Landscape:
         except (KeyError, RuntimeError, TypeError) as error:
             raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
         network = _restored(tensors, reduction.system, metadata["options"], path)
-        return ReducedLandscape(reduction, network, lowest, metadata)
+        return ReducedLandscape(reduction, network, lowest, metadata, uncertainty)
 
     def _states(self, x: torch.Tensor) -> torch.Tensor:
         if not isinstance(x, torch.Tensor) or x.shape[-1] != self.system.dim:

@@ -43,7 +43,7 @@ class Inputs:
     second: torch.Tensor
     axis: torch.Tensor
 
-    def __getitem__(self, rows: slice) -> Inputs:
+    def __getitem__(self, rows: slice | torch.Tensor) -> Inputs:
         return Inputs(self.value[rows], self.first[rows], self.second[rows], self.axis)
 
     def metric(self, D: torch.Tensor) -> torch.Tensor:
@@ -73,7 +73,7 @@ class Places:
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, rows: slice) -> Places:
+    def __getitem__(self, rows: slice | torch.Tensor) -> Places:
         return Places(
             self.x[rows], self.units[rows], self.plain[rows],
             self.fixed[rows], self.fixed_first[rows], self.fixed_second[rows],

@@ -59,11 +59,13 @@ class Evidence:
     Attributes:
         epr_share: factor on the weight of the EPR loss, ``epr_share(...)``.
         contrast: None for the EPR loss alone.
+        walker: ``(n,)``, which walker each state is of, in the order in which the terms take them.
     """
 
     epr: EntropyProduction
     epr_share: float
     contrast: Contrast | None
+    walker: torch.Tensor
 
     @property
     def terms(self) -> dict[str, Term]:

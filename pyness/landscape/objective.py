@@ -76,10 +76,12 @@ class EntropyProduction:
         self.system, self.rate = system, rate
         self.at, self.drift = network.places(states), system.modified_drift(states) if drift is None else drift
 
-    def loss(self, network: Network) -> torch.Tensor:
-        gradient = network.gradient(self.at)
-        noisy = self.system.diffusion.apply(self.at.x, gradient)
-        return ((noisy + 2 * self.drift) * gradient).sum(1).mean() / self.rate
+    def loss(self, network: Network, rows: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+        """Over some of the states, all if not said."""
+        at = self.at[rows]
+        gradient = network.gradient(at)
+        noisy = self.system.diffusion.apply(at.x, gradient)
+        return ((noisy + 2 * self.drift[rows]) * gradient).sum(1).mean() / self.rate
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
         # every state gives a row for each coordinate
@@ -116,14 +118,19 @@ class Contrast:
         self.log_q, self.widening = (log_q(samples), log_q(reference)), widening
 
     def logits(self, network: Network) -> tuple[torch.Tensor, torch.Tensor]:
-        u, v = self._unbalanced(network, slice(None))
+        u, v = self.unbalanced(network)
         # at the optimum the slope by c is zero, so c counts as a constant
         c = balance(u.detach(), v.detach())
         return u + c, v + c
 
-    def _unbalanced(self, network: Network, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    def unbalanced(self, network: Network, rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
+        """The logits without their constant, of samples and of reference points."""
         sides = zip((self.samples, self.reference), self.log_q, strict=True)
         return tuple(-network.value(at[rows]) / self.widening - log_q[rows] for at, log_q in sides)
+
+    def of_samples(self, network: Network, rows: torch.Tensor) -> torch.Tensor:
+        """The logits of some samples without their constant."""
+        return -network.value(self.samples[rows]) / self.widening - self.log_q[0][rows]
 
     def loss(self, network: Network) -> torch.Tensor:
         u, v = self.logits(network)
@@ -131,7 +138,7 @@ class Contrast:
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
         total, constant, curved = 0.0, 0.0, 0.0
-        u, v = self._unbalanced(network, slice(HESSIAN_ROWS))
+        u, v = self.unbalanced(network, slice(HESSIAN_ROWS))
         c = balance(u, v)
         for at, logit in ((self.samples, u + c), (self.reference, v + c)):
             rows = value_rows(network, at[:HESSIAN_ROWS], outer) / self.widening

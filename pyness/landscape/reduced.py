@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ import torch
 from pyness.errors import InputError
 from pyness.estimators import Estimate, Report, certify, score_free_epr, stationarity
 from pyness.estimators.averages import surface_per_walker, volume_per_walker
-from pyness.estimators.score_free import fisher_per_walker
+from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
+from pyness.landscape.basins import Basins, find_basins
 from pyness.landscape.collective import Collective
 from pyness.landscape.landscape import Landscape
 from pyness.landscape.network import Network
@@ -140,13 +142,25 @@ class ReducedLandscape(Landscape):
         reduction: both, and the map between them.
     """
 
-    def __init__(self, reduction: Reduction, network: Network, lowest: float, metadata: Mapping[str, Any]) -> None:
-        super().__init__(reduction.system, network, lowest, metadata)
+    def __init__(
+        self,
+        reduction: Reduction,
+        network: Network,
+        lowest: float,
+        metadata: Mapping[str, Any],
+        uncertainty: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(reduction.system, network, lowest, metadata, uncertainty)
         self.reduction, self.full = reduction, reduction.collective.system
 
     def collective(self, x: torch.Tensor) -> torch.Tensor:
         """``z: (..., k)`` of ``x: (..., d)``."""
         return self.reduction.collective(x)
+
+    def basins(self, samples: Samples) -> Basins:
+        """As for any landscape, from samples of the full system."""
+        check_samples(self.full, samples)
+        return find_basins(self, self.reduced(samples))
 
     def reduced(self, samples: Samples) -> Samples:
         """Samples of the full system in ``z``."""
@@ -188,7 +202,9 @@ class ReducedLandscape(Landscape):
             warnings=tuple(notes),
             states=judged.walkers * judged.snapshots,
             apparent_epr=self._apparent(judged, own),
-            extra=self._method() | {"reduced_to": list(self.reduction.collective.names)},
+            extra=self._method()
+            | {"reduced_to": list(self.reduction.collective.names)}
+            | find_basins(self, own).to_dict(),
         )
 
     def _velocity_of_state(self, x: torch.Tensor) -> torch.Tensor:
@@ -217,7 +233,8 @@ class ReducedLandscape(Landscape):
 
     def _extra_tensors(self) -> dict[str, torch.Tensor]:
         parts = {"force": self.reduction.force, "noise": self.reduction.noise}
-        return {f"{part}.{name}": t for part, model in parts.items() if model for name, t in model.tensors.items()}
+        mine = {f"{part}.{name}": t for part, model in parts.items() if model for name, t in model.tensors.items()}
+        return super()._extra_tensors() | mine
 
     def _described(self) -> dict[str, Any]:
         D, domain = self.system.diffusion, self.system.domain

@@ -1,0 +1,283 @@
+"""Basins of a landscape: their minima and populations, the saddles between them, and barrier heights.
+
+States of the samples go downhill to the minima; a path between each pair of minima is relaxed across the valley until
+it is a minimum energy path (the string method of E, Ren, Vanden-Eijnden 2007), and its highest point goes on to the
+saddle by Newton's method. Lengths are those of coordinates scaled by the samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pyness.estimators import Estimate
+from pyness.sampling import Samples
+
+if TYPE_CHECKING:
+    from pyness.landscape.landscape import Landscape
+
+__all__ = ["Basin", "Basins", "Saddle", "find_basins"]
+
+STATES, MOST = 2000, 12
+DESCENTS, FIRST_STEP = 300, 1e-2
+NEAR, FLAT = 0.1, 1e-6
+IMAGES, RELAXATIONS = 33, 400
+NEWTON, TRUST = 40, 0.1
+#: In k_B T: minima with less than this between them are one basin.
+RIDGE = 0.5
+
+
+@dataclass(frozen=True)
+class Basin:
+    """One basin.
+
+    Attributes:
+        at: ``(d,)``, its minimum.
+        height: of the minimum above the lowest one, in units of the potential.
+        population: share of the samples that go downhill to it, with its error over walkers.
+    """
+
+    at: torch.Tensor
+    height: Estimate
+    population: Estimate
+
+
+@dataclass(frozen=True)
+class Saddle:
+    """The lowest way between two basins.
+
+    Attributes:
+        between: their numbers, by depth.
+        at: ``(d,)``.
+        barriers: how far it lies above each of the two minima, in units of the potential.
+        exact: whether the slope vanishes there; at a wall, or where Newton's method fails, it is the top of the path.
+    """
+
+    between: tuple[int, int]
+    at: torch.Tensor
+    barriers: tuple[Estimate, Estimate]
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Basins:
+    """All basins, the lowest first, and the saddles between neighbours."""
+
+    basins: tuple[Basin, ...]
+    saddles: tuple[Saddle, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "basins": [
+                {"at": b.at.tolist(), "height": b.height.to_dict(), "population": b.population.to_dict()}
+                for b in self.basins
+            ],
+            "saddles": [
+                {
+                    "between": list(s.between),
+                    "at": s.at.tolist(),
+                    "barriers": [barrier.to_dict() for barrier in s.barriers],
+                    "exact": s.exact,
+                }
+                for s in self.saddles
+            ],
+        }
+
+
+def find_basins(landscape: Landscape, samples: Samples) -> Basins:
+    """Minima, saddles and barriers of a learnt potential, from the samples' own places.
+
+    Args:
+        samples: in the coordinates of the landscape.
+
+    Raises:
+        InputError: samples of another dimension.
+    """
+    surface = _Surface(landscape, samples)
+    step = max(1, samples.walkers * samples.snapshots // STATES)
+    flat = samples.states.reshape(-1, samples.dim)[::step].double()
+    walker = torch.arange(samples.walkers * samples.snapshots)[::step] // samples.snapshots
+    ends, label = surface.downhill(surface.scaled(flat))
+    saddles = surface.saddles(ends)
+    ends, label, saddles = _merged(surface, ends, label, saddles)
+    minima = [surface.plain(end) for end in ends]
+    basins = []
+    for k, at in enumerate(minima):
+        share = _per_walker((label == k).double(), walker)
+        basins.append(Basin(at, landscape.difference(at, minima[0]), Estimate.over_walkers(share)))
+    found = []
+    for (a, b), top, exact in saddles:
+        at = surface.plain(top)
+        found.append(Saddle((a, b), at, tuple(landscape.difference(at, minima[k]) for k in (a, b)), exact))
+    return Basins(tuple(basins), tuple(found))
+
+
+class _Surface:
+    """The potential in scaled coordinates ``y = (x - center) / scale``, kept within sides that have walls."""
+
+    def __init__(self, landscape: Landscape, samples: Samples) -> None:
+        self.network, system = landscape.network, landscape.system
+        flat = samples.states.reshape(-1, samples.dim).double()
+        self.center, self.scale = flat.mean(0), flat.std(0).clamp_min(1e-12)
+        infinite = torch.full_like(self.center, float("inf"))
+        self.low, self.high, self.period = -infinite, infinite.clone(), infinite.clone()
+        for axis in system.domain.reflecting:
+            self.low[axis] = (system.domain.low[axis] - self.center[axis]) / self.scale[axis]
+            self.high[axis] = (system.domain.high[axis] - self.center[axis]) / self.scale[axis]
+        for axis in system.domain.periodic:
+            self.period[axis] = system.domain.width[axis] / self.scale[axis]
+
+    def scaled(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.center) / self.scale
+
+    def plain(self, y: torch.Tensor) -> torch.Tensor:
+        return self.center + self.scale * y
+
+    def value(self, y: torch.Tensor) -> torch.Tensor:
+        return self.network.value(self.network.places(self.plain(y)))
+
+    def slope(self, y: torch.Tensor) -> torch.Tensor:
+        """The gradient, without what points out of a wall that the state is at."""
+        slope = self.network.gradient(self.network.places(self.plain(y))) * self.scale
+        out = ((y <= self.low) & (slope > 0)) | ((y >= self.high) & (slope < 0))
+        return torch.where(out, 0.0, slope)
+
+    def hessian(self, y: torch.Tensor, step: float = 1e-4) -> torch.Tensor:
+        """``(d, d)`` at ``y: (d,)``, by differences of the gradient."""
+        moved = step * torch.eye(len(y), dtype=y.dtype)
+        at = torch.cat([y + moved, y - moved])
+        slope = self.network.gradient(self.network.places(self.plain(at))) * self.scale
+        rows = (slope[: len(y)] - slope[len(y) :]) / (2 * step)
+        return 0.5 * (rows + rows.mT)
+
+    def within(self, y: torch.Tensor) -> torch.Tensor:
+        return torch.maximum(torch.minimum(y, self.high), self.low)
+
+    def between(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """``b - a``, the short way round."""
+        apart = b - a
+        turns = torch.where(torch.isfinite(self.period), torch.round(apart / self.period), 0.0)
+        return apart - torch.where(turns != 0, turns * self.period, 0.0)
+
+    def downhill(self, y: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The minima that states ``y: (n, d)`` lead to, the lowest first, and which of them each leads to, ``(n,)``."""
+        step = torch.full((len(y), 1), FIRST_STEP, dtype=y.dtype)
+        value = self.value(y)
+        for _ in range(DESCENTS):
+            moved = self.within(y - step * self.slope(y))
+            tried = self.value(moved)
+            better = tried < value
+            y = torch.where(better[:, None], moved, y)
+            value = torch.where(better, tried, value)
+            step = torch.where(better[:, None], 1.3 * step, 0.4 * step)
+        ends: list[torch.Tensor] = []
+        for start in y[value.argsort()]:
+            if len(ends) >= MOST:
+                break
+            if any(self.between(end, start).norm() < NEAR for end in ends):
+                continue
+            end, exact = self.newton(start, 0)
+            if exact and not any(self.between(end, other).norm() < NEAR for other in ends):
+                ends.append(end)
+        if not ends:
+            ends = [y[value.argmin()]]
+        ends.sort(key=lambda end: self.value(end[None]).item())
+        apart = torch.stack([self.between(end, y).norm(dim=1) for end in ends], dim=1)
+        return ends, apart.argmin(1)
+
+    def newton(self, y: torch.Tensor, index: int) -> tuple[torch.Tensor, bool]:
+        """The point without slope near ``y: (d,)`` with ``index`` directions downhill, and whether there is one."""
+        start = y
+        for _ in range(NEWTON):
+            slope, free = self.slope(y[None])[0], (y > self.low) & (y < self.high)
+            free = free | (slope != 0)
+            if slope.norm() < FLAT:
+                break
+            bend = self.hessian(y)[free][:, free]
+            values, vectors = torch.linalg.eigh(bend)
+            values = values.abs().clamp_min(1e-6)
+            values[:index] *= -1
+            change = torch.zeros_like(y)
+            change[free] = -(vectors @ ((vectors.mT @ slope[free]) / values))
+            y = self.within(y + change * min(1.0, TRUST / change.norm().clamp_min(1e-300).item()))
+        free = (y > self.low) & (y < self.high)
+        downhill = int((torch.linalg.eigvalsh(self.hessian(y)[free][:, free]) < 0).sum()) if bool(free.any()) else 0
+        ok = self.slope(y[None])[0].norm() < 1e3 * FLAT and downhill == index
+        return (y, True) if ok and self.between(start, y).norm() < 1.0 else (start, False)
+
+    def saddles(self, ends: list[torch.Tensor]) -> list[tuple[tuple[int, int], torch.Tensor, bool]]:
+        """Tops of the paths between neighbours, those that do not lead over a third minimum."""
+        found = []
+        for a in range(len(ends)):
+            for b in range(a + 1, len(ends)):
+                path = self.path(ends[a], ends[b])
+                inner = path[1:-1]
+                others = [end for k, end in enumerate(ends) if k not in (a, b)]
+                if any(self.between(end, inner).norm(dim=1).min() < 2 * NEAR for end in others):
+                    continue
+                top, exact = self.newton(inner[self.value(inner).argmax()], 1)
+                found.append(((a, b), top, exact))
+        return found
+
+    def path(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """``(IMAGES, d)``: the string between two minima, evenly spaced."""
+        share = torch.linspace(0, 1, IMAGES, dtype=a.dtype)[:, None]
+        path = self.within(a + share * self.between(a, b))
+        spacing = self.between(a, b).norm().item() / IMAGES
+        steepest = max(torch.linalg.eigvalsh(self.hessian(end))[-1].item() for end in (a, b))
+        step = min(FIRST_STEP, 0.5 / max(steepest, 1e-300))
+        for _ in range(RELAXATIONS):
+            slope = self.slope(path)
+            # no image moves further than a part of the distance to the next
+            move = step * slope
+            move = move * (0.2 * spacing / move.norm(dim=1, keepdim=True).clamp_min(0.2 * spacing))
+            move[0] = move[-1] = 0.0
+            path = _evenly(self.within(path - move))
+        return path
+
+
+def _evenly(path: torch.Tensor) -> torch.Tensor:
+    length = (path[1:] - path[:-1]).norm(dim=1)
+    along = torch.cat([length.new_zeros(1), length.cumsum(0)])
+    wanted = torch.linspace(0, 1, len(path), dtype=path.dtype) * along[-1]
+    cell = torch.searchsorted(along, wanted).clamp(1, len(path) - 1)
+    share = (wanted - along[cell - 1]) / (along[cell] - along[cell - 1]).clamp_min(1e-300)
+    return path[cell - 1] + share[:, None] * (path[cell] - path[cell - 1])
+
+
+def _merged(
+    surface: _Surface,
+    ends: list[torch.Tensor],
+    label: torch.Tensor,
+    saddles: list[tuple[tuple[int, int], torch.Tensor, bool]],
+) -> tuple[list[torch.Tensor], torch.Tensor, list[tuple[tuple[int, int], torch.Tensor, bool]]]:
+    """With minima that hardly a ridge parts counted as one, the deeper of them."""
+    height = [surface.value(end[None]).item() for end in ends]
+    owner = list(range(len(ends)))
+
+    def root(k: int) -> int:
+        return k if owner[k] == k else root(owner[k])
+
+    for (a, b), top, _ in saddles:
+        low, high = sorted((root(a), root(b)), key=lambda k: height[k])
+        if low != high and surface.value(top[None]).item() - height[high] < RIDGE:
+            owner[high] = low
+    kept = sorted({root(k) for k in owner}, key=lambda k: height[k])
+    number = {k: n for n, k in enumerate(kept)}
+    lowest: dict[tuple[int, int], tuple[torch.Tensor, bool]] = {}
+    for (a, b), top, exact in saddles:
+        pair = tuple(sorted((number[root(a)], number[root(b)])))
+        if pair[0] == pair[1]:
+            continue
+        if pair not in lowest or surface.value(top[None]) < surface.value(lowest[pair][0][None]):
+            lowest[pair] = (top, exact)
+    label = torch.tensor([number[root(k)] for k in label.tolist()])
+    return [ends[k] for k in kept], label, [(pair, top, exact) for pair, (top, exact) in sorted(lowest.items())]
+
+
+def _per_walker(inside: torch.Tensor, walker: torch.Tensor) -> torch.Tensor:
+    """``(walkers seen,)``: the mean over the states of each walker."""
+    _, which, count = torch.unique(walker, return_inverse=True, return_counts=True)
+    return torch.zeros(len(count), dtype=inside.dtype).index_add_(0, which, inside) / count

@@ -1,0 +1,69 @@
+"""How uncertain a potential is: how far it would move, had the walkers been others.
+
+The landscape minimises averages over walkers, so to first order it moves by ``-H^{-1}`` times the change of the slope
+when groups of walkers count more or less: the infinitesimal jackknife, a bootstrap whose refits are solved linearly
+from the normal matrix that the last Levenberg-Marquardt step has anyway. What it does not hold is what no walker says:
+states that the network cannot represent, and walkers that are not of the steady state.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn.functional import softplus
+
+from pyness.landscape.network import Network
+from pyness.landscape.newton import Problem
+from pyness.landscape.objective import Contrast, balance
+
+__all__ = ["GROUPS", "deviations"]
+
+#: Of walkers; a standard error is itself known to one part in ``sqrt(2 GROUPS)``.
+GROUPS = 64
+DAMPING = 1e-6
+
+
+def deviations(problem: Problem, network: Network) -> torch.Tensor | None:
+    """``(P, groups)`` whose square sum over the groups is the covariance of the weights; None without samples."""
+    evidence = problem.evidence
+    if evidence is None:
+        return None
+    objective = problem.weighed(network)
+    groups = evidence.walker % GROUPS
+    parameters = network.parameters.detach().requires_grad_()
+    moving = network.with_parameters(parameters)
+    shift, along, curved = _constant(evidence.contrast, moving, parameters)
+    slopes = []
+    for group in range(GROUPS):
+        rows = torch.nonzero(groups[: len(evidence.epr.at)] == group).flatten()
+        total = objective.weights["epr"] * evidence.epr.loss(moving, rows)
+        pull = 0.0
+        if evidence.contrast is not None:
+            rows = torch.nonzero(groups[: len(evidence.contrast.samples)] == group).flatten()
+            logit = evidence.contrast.of_samples(moving, rows) + shift
+            total = total + objective.weights["contrast"] * softplus(-logit).mean()
+            pull = -torch.sigmoid(-logit.detach()).mean()
+        (slope,) = torch.autograd.grad(total, parameters)
+        slopes.append(slope - objective.weights.get("contrast", 0.0) * along * (pull / curved))
+    slopes = torch.stack(slopes, dim=1)
+    slopes = slopes - slopes.mean(1, keepdim=True)
+    hessian = objective.hessian(network, outer=False)
+    unit = hessian.diagonal()[network.outer].mean()
+    hessian = hessian + DAMPING * unit * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
+    moved = torch.cholesky_solve(slopes, torch.linalg.cholesky(hessian))
+    return (moved / math.sqrt(GROUPS * (GROUPS - 1))).contiguous()
+
+
+def _constant(
+    contrast: Contrast | None, network: Network, parameters: torch.Tensor
+) -> tuple[torch.Tensor | float, torch.Tensor | float, torch.Tensor | float]:
+    """The constant of the contrast, how its slope changes with the weights, and with the constant itself."""
+    if contrast is None:
+        return 0.0, 0.0, 1.0
+    u, v = contrast.unbalanced(network)
+    shift = balance(u.detach(), v.detach())
+    p, q = torch.sigmoid(u + shift), torch.sigmoid(v + shift)
+    (along,) = torch.autograd.grad(q.mean() + p.mean(), parameters)
+    curved = ((p * (1 - p)).mean() + (q * (1 - q)).mean()).detach()
+    return shift, along, curved.clamp_min(1e-300)
