@@ -70,9 +70,10 @@ def execute(
     with seconds.of("report"):
         report = learnt.report(samples)
         of_score = isinstance(learnt.system, pyness.systems.ParticleSystem)
+        shown = learnt.reduced(samples) if hasattr(learnt, "reduced") else samples
         truth, error, reference = (against_score if of_score else against_truth)(system, learnt, samples)
     with seconds.of("figures"):
-        _draw(out, learnt, samples, report, reference)
+        _draw(out, learnt, shown, report, reference)
     result = {
         **report.to_dict(),
         "system": config.system,
@@ -198,6 +199,9 @@ def against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict
     truth = known if known["epr"] is not None else {}
     if exact is None:
         return truth, {}, None
+    if hasattr(landscape, "reduced"):
+        # a reduced potential is none of the full coordinates; its certificate is in the report
+        return truth, {}, None
     scale = system.potential_scale
     if system.evaluation is None:
         drawn = system.truth.draw
@@ -245,8 +249,9 @@ def _draw(out: Path, learnt: Any, samples: Any, report: Any, reference: Any) -> 
         # and may come out negative
         labels = {"gradient_error": "gradient error", "hjb": "HJB residual", "walls": "flux through walls"}
         curves = {label: [abs(r[key]) for r in records] for key, label in labels.items() if key in records[0]}
-        axes = plots.training([r["step"] for r in records], curves)
-        axes.figure.savefig(out / "training.png")
+        if curves:  # a flow has a likelihood alone
+            axes = plots.training([r["step"] for r in records], curves)
+            axes.figure.savefig(out / "training.png")
     histogram = samples.stats["step"].get("histogram")
     if histogram:
         axes = plots.step_histogram(histogram["edges"], histogram["counts"])

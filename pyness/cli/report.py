@@ -16,6 +16,7 @@ ESTIMATES = {
     "epr_lower": ("  lower bound", ""),
     "epr_score_free": ("  without a network", "from the samples and the drift alone"),
     "gradient_error": ("gradient error", "E|grad V - grad U|^2 / E|grad U|^2, no truth needed"),
+    "apparent_epr": ("apparent rate", "of the closed dynamics of the reduced coordinates, at most the full one"),
 }
 
 
@@ -40,6 +41,7 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
     for name, found in report.get("regions", {}).items():
         share = f"{_with_error(found['share'])} of the activity part"
         rows.append([f"  {name}", _with_error(found["particles"]), f"of the particles, {share}"])
+    rows += _topography(report)
     if truth and "epr" in truth:
         rows.append(["truth: EPR", _with_error({"value": truth["epr"], "stderr": truth["epr_error"]}), truth["source"]])
         rows.append(["  deviation", _deviation(report["epr"], truth), "standard errors"])
@@ -87,6 +89,26 @@ def show_suite(results: Mapping[str, Mapping[str, Any]]) -> None:
         lines = [result["error"]] if "error" in result else result["warnings"]
         for line in lines:
             print(f"{name}: {line}")
+
+
+def _topography(report: Mapping[str, Any]) -> list[list[str]]:
+    """Basins and the barriers between them, where there is more than one."""
+    basins = report.get("basins", [])
+    if len(basins) < 2:
+        return []
+    rows = [
+        [f"basin {k + 1}", _with_error(basin["population"]), f"of the samples; minimum at {_place(basin['at'])}"]
+        for k, basin in enumerate(basins)
+    ]
+    for saddle in report["saddles"]:
+        a, b = (k + 1 for k in saddle["between"])
+        there, back = (_with_error(barrier) for barrier in saddle["barriers"])
+        rows.append([f"  {a} to {b}", there, f"barrier; back {back}; at {_place(saddle['at'])}"])
+    return rows
+
+
+def _place(at: list[float]) -> str:
+    return "(" + ", ".join(number(x) for x in at[:4]) + (", ...)" if len(at) > 4 else ")")
 
 
 def _exchange(found: Mapping[str, Any]) -> tuple[str, str]:
