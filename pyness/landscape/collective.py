@@ -56,7 +56,7 @@ class Collective:
         x = self.system.domain.uniform(4, torch.Generator().manual_seed(0), dtype=torch.float64)
         try:
             z = function(x)
-            width = z.shape[1] if z.shape[0] == 4 and z.ndim == 2 else None
+            width = z.shape[1] if z.ndim == 2 and z.shape[0] == len(x) else None
         except Exception as error:
             raise InputError(
                 f"reduce failed on x of shape {tuple(x.shape)}: {type(error).__name__}", "write it for x: (..., d)"
@@ -83,6 +83,8 @@ class Collective:
             raise InputError(
                 f"reduce is {reduce!r}", "give names of coordinates, a (k, d) matrix or a function"
             ) from None
+        if matrix.ndim == 0:
+            raise InputError(f"reduce is {reduce!r}", "give names of coordinates, a (k, d) matrix or a function")
         d = self.system.dim
         if matrix.ndim != 2 or matrix.shape[1] != d or not bool(torch.isfinite(matrix).all()):
             raise InputError(f"reduce is a matrix of shape {tuple(matrix.shape)}", f"give (k, {d}), k up to {MOST}")

@@ -64,9 +64,18 @@ class Landscape:
         Raises:
             InputError: a method without uncertainty.
         """
-        flat = self._states(x)
-        moved = torch.cat([self._moved(part).norm(dim=1) for part in flat.split(4096)])
-        return (self.system.potential_scale * moved).reshape(x.shape[:-1]).to(x.dtype)
+        return self.deviations(x).norm(dim=-1)
+
+    def deviations(self, x: torch.Tensor) -> torch.Tensor:
+        """How ``U(x)`` moves with each of some groups of walkers, at ``x: (..., d)``, ``(..., groups)``.
+
+        The root of their square sum is the standard error; that of what is made of ``U`` comes from the same groups.
+
+        Raises:
+            InputError: a method without uncertainty.
+        """
+        moved = torch.cat([self._moved(part) for part in self._states(x).split(4096)])
+        return (self.system.potential_scale * moved).reshape(*x.shape[:-1], -1).to(x.dtype)
 
     def difference(self, a: torch.Tensor, b: torch.Tensor) -> Estimate:
         """``U(a) - U(b)`` of two states ``(d,)`` with its standard error, their correlation included."""

@@ -123,14 +123,12 @@ class Contrast:
         c = balance(u.detach(), v.detach())
         return u + c, v + c
 
-    def unbalanced(self, network: Network, rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
-        """The logits without their constant, of samples and of reference points."""
-        sides = zip((self.samples, self.reference), self.log_q, strict=True)
-        return tuple(-network.value(at[rows]) / self.widening - log_q[rows] for at, log_q in sides)
-
-    def of_samples(self, network: Network, rows: torch.Tensor) -> torch.Tensor:
-        """The logits of some samples without their constant."""
-        return -network.value(self.samples[rows]) / self.widening - self.log_q[0][rows]
+    def unbalanced(
+        self, network: Network, samples: slice | torch.Tensor = slice(None), reference: slice = slice(None)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The logits of samples and of reference points, of some of them if said, without their constant."""
+        sides = zip((self.samples, self.reference), self.log_q, (samples, reference), strict=True)
+        return tuple(-network.value(at[rows]) / self.widening - log_q[rows] for at, log_q, rows in sides)
 
     def loss(self, network: Network) -> torch.Tensor:
         u, v = self.logits(network)
@@ -138,7 +136,8 @@ class Contrast:
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
         total, constant, curved = 0.0, 0.0, 0.0
-        u, v = self.unbalanced(network, slice(HESSIAN_ROWS))
+        few = slice(HESSIAN_ROWS)
+        u, v = self.unbalanced(network, few, few)
         c = balance(u, v)
         for at, logit in ((self.samples, u + c), (self.reference, v + c)):
             rows = value_rows(network, at[:HESSIAN_ROWS], outer) / self.widening

@@ -1,9 +1,9 @@
 """How uncertain a potential is: how far it would move, had the walkers been others.
 
 The landscape minimises averages over walkers, so to first order it moves by ``-H^{-1}`` times the change of the slope
-when groups of walkers count more or less: the infinitesimal jackknife, a bootstrap whose refits are solved linearly
-from the normal matrix that the last Levenberg-Marquardt step has anyway. What it does not hold is what no walker says:
-states that the network cannot represent, and walkers that are not of the steady state.
+when groups of walkers, and of the contrast's points, count more or less: the infinitesimal jackknife, a bootstrap whose
+refits are solved linearly from the normal matrix that the last Levenberg-Marquardt step has anyway. What it does not
+hold is what no walker says: states that the network cannot represent, walkers that are not of the steady state.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ def deviations(problem: Problem, network: Network) -> torch.Tensor | None:
         pull = 0.0
         if evidence.contrast is not None:
             rows = torch.nonzero(groups[: len(evidence.contrast.samples)] == group).flatten()
-            logit = evidence.contrast.of_samples(moving, rows) + shift
-            total = total + objective.weights["contrast"] * softplus(-logit).mean()
-            pull = -torch.sigmoid(-logit.detach()).mean()
+            # the points of the reference are drawn too, and scatter as much as the samples
+            drawn = slice(group, None, GROUPS)
+            u, v = (logit + shift for logit in evidence.contrast.unbalanced(moving, rows, drawn))
+            total = total + objective.weights["contrast"] * (softplus(-u).mean() + softplus(v).mean())
+            pull = torch.sigmoid(v.detach()).mean() - torch.sigmoid(-u.detach()).mean()
         (slope,) = torch.autograd.grad(total, parameters)
         slopes.append(slope - objective.weights.get("contrast", 0.0) * along * (pull / curved))
     slopes = torch.stack(slopes, dim=1)

@@ -31,8 +31,8 @@ def profile(
     """The potential of one coordinate, ``-log`` of its marginal density in units of ``D``: learnt, true and counted.
 
     For d <= 2 the marginal of ``exp(-U/D)`` over the window, beside that of the true potential where it is known; in
-    any dimension the histogram of the samples, with two standard errors. Each is normalised by itself, so nothing is
-    shifted to make them agree.
+    any dimension the histogram of the samples. Bands and bars are two standard errors. Each is normalised by itself, so
+    nothing is shifted to make them agree.
 
     Args:
         steady: a landscape; in more than two dimensions, or of a score, only its ``system`` is used.
@@ -64,6 +64,9 @@ def profile(
             label = "exact" if truth is None else "truth"
             ax.plot(axes[coordinate], true, color=INK, lw=3.6, alpha=0.22, solid_capstyle="round", label=label)
         ax.plot(axes[coordinate], learnt, color=COLOURS[0], label="landscape")
+        if getattr(steady, "uncertainty", None):
+            band = 2 * _marginal_error(steady, nodes, coordinate)
+            ax.fill_between(axes[coordinate], learnt - band, learnt + band, color=COLOURS[0], alpha=0.3, lw=0)
         reach = float(learnt.max())
     if samples is not None:
         values = states_of(samples)[:, coordinate].double().cpu().numpy()
@@ -163,6 +166,17 @@ def step_histogram(
         ax.legend(loc="best", handlelength=1.4)
     title(ax, "Step lengths")
     return ax
+
+
+def _marginal_error(steady: Any, nodes: torch.Tensor, coordinate: int) -> np.ndarray:
+    """The standard error of ``-log`` of the marginal density, ``(n,)``: what each group of walkers does to it."""
+    scale = steady.system.potential_scale
+    weight = torch.exp(-(steady.potential(nodes) - steady.potential(nodes).min()) / scale).unsqueeze(-1)
+    moved = weight * steady.deviations(nodes) / scale
+    others = [axis for axis in range(nodes.shape[-1]) if axis != coordinate]
+    given = moved.sum(others) / weight.sum(others) if others else moved / weight
+    everywhere = moved.flatten(0, -2).sum(0) / weight.sum()
+    return (given - everywhere).norm(dim=-1).numpy()
 
 
 def _marginal(potential, nodes: torch.Tensor, axes: list[np.ndarray], coordinate: int, scale: float) -> np.ndarray:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyness.plots.curves import profile
 from pyness.plots.fields import Steady, planar_field
 from pyness.plots.planar import flow, landscape, local_epr
-from pyness.plots.style import QUIET, new_figure, styled
+from pyness.plots.style import INK, QUIET, new_figure, styled
 
 __all__ = ["overview"]
 
@@ -56,6 +57,8 @@ def overview(
         flow(field, ax=maps[0])
         potential = "Marginal potential" if field.marginal else "Potential"
         maps[0].set_title(f"{potential} and probability current", loc="left")
+        if system.dim == 2:
+            _mark(maps[0], getattr(report, "extra", {}))
         local_epr(field, ax=maps[1])
         coordinate = where.get("coordinates", (0, 1))[0]
         profile(steady, samples, truth=truth, coordinate=coordinate, cap=cap, ax=maps[2])
@@ -63,6 +66,15 @@ def overview(
     if path is not None:
         figure.savefig(path)
     return figure
+
+
+def _mark(ax: Axes, found: Any) -> None:
+    """Minima as dots and saddles as crosses, where there is more than one basin."""
+    if len(found.get("basins", [])) < 2:
+        return
+    for places, marker in ((found["basins"], "o"), (found["saddles"], "x")):
+        x, y = zip(*(place["at"] for place in places), strict=True) if places else ((), ())
+        ax.plot(x, y, marker, ms=4.5, mew=1.2, color="white", mec=INK if marker == "o" else "white", zorder=4)
 
 
 def _heading(system: Any, report: Any) -> str:

@@ -74,3 +74,75 @@ def test_samples_are_refused(gaussian):
     )
     with pytest.raises(InputError, match="without noise; learn its score"):
         pyness.fit_landscape(inertia, samples)
+
+
+@pytest.mark.parametrize("method", ["epr", "hjb"])
+def test_baselines(gaussian, method):
+    system, samples = gaussian
+    landscape = pyness.fit_landscape(system, samples, seed=2, method=method, units=10, steps=12, progress=False)
+    report = landscape.report(pyness.Samples.from_states(system, gaussian_states(system, 20_000, 3)))
+    # the monomials hold the exact potential, so both find it, as far as 2000 states let them
+    assert abs(report.gradient_error.value) < 0.02
+    assert report.to_dict()["method"] == method
+    assert report.to_dict()["laplacian"] == "closed form, one forward pass"
+
+
+def test_a_start_from_larger_noise(gaussian):
+    """Scaled to the smaller noise, the potential of the larger one is the answer already: nothing is left to do."""
+    system, samples = gaussian
+    options = {"units": 10, "points": 800, "contrast": 3000, "progress": False}
+    first = pyness.fit_landscape(system, samples, seed=2, steps=12, **options)
+    cold = pyness.systems.get("ornstein-uhlenbeck", D=0.25)
+    x = gaussian_states(cold, 4000, 5)
+    states = pyness.Samples.from_states(cold, x.reshape(2000, 2, 3))
+    went_on = pyness.fit_landscape(cold, states, seed=3, steps=1, start=first, **options)
+    off = went_on.potential(x) - cold.truth.potential(x)
+    assert off.std().item() < 0.05 * 0.25
+    assert (
+        went_on.metadata["start"]
+        != pyness.fit_landscape(cold, states, seed=3, steps=1, start=went_on, **options).metadata["start"]
+    )
+    with pytest.raises(InputError, match=r"'ornstein-uhlenbeck' \(d=3\), this is 'double-well' \(d=2\)"):
+        pyness.fit_landscape(
+            pyness.systems.get("double-well"),
+            pyness.Samples.from_states(pyness.systems.get("double-well"), double_well_states(50, 1)),
+            start=first,
+        )
+    with pytest.raises(InputError, match="start is 3; give a landscape"):
+        pyness.fit_landscape(cold, states, start=3)
+
+
+def test_many_dimensions():
+    """Two wells in eight dimensions stand on a mixture of two Gaussians, whose depths the network keeps."""
+    dim = 8
+    apart = torch.zeros(dim, dtype=torch.float64)
+    apart[0] = 2.0
+
+    def phi(x):
+        wide = 0.5 * x.square().sum(-1)
+        tight = 0.5 * (x - apart.to(x)).square().sum(-1) / 0.3
+        logs = torch.stack([-wide + torch.tensor(0.6).log(), -tight + torch.tensor(0.4 / 0.3**4).log()], -1)
+        return -torch.logsumexp(logs, -1)
+
+    turn = torch.zeros(dim, dim, dtype=torch.float64)
+    turn[0, 1], turn[1, 0] = 1.0, -1.0
+    box = pyness.Box([-3.0] * dim, [4.0] * dim, "open")
+    system = pyness.systems.from_potential(
+        "two", dim, phi, 0.5, turn, box, solver="EulerHeun:dt=0.02", plan={"walkers": 1000}
+    )
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(count):
+        first = torch.rand(count, 1, generator=generator) < 0.6
+        x = torch.randn(count, dim, generator=generator, dtype=torch.float64)
+        return torch.where(first, x, apart + 0.3**0.5 * x)
+
+    samples = pyness.Samples.from_states(system, draw(12_000))
+    landscape = pyness.fit_landscape(
+        system, samples, seed=0, units=15, points=1500, contrast=4000, steps=6, progress=False
+    )
+    assert len(landscape.network.base.weights) == 2
+    x = draw(10_000)
+    off = landscape.potential(x) - 0.5 * phi(x)
+    assert off.std().item() < 0.1 * 0.5
+    assert len(landscape.basins(samples).basins) == 2

@@ -106,19 +106,19 @@ def test_a_map_that_loses_nothing(tmp_path):
 
 
 def test_walls_of_the_coordinates_stay():
-    box = pyness.Box([-1.0, -2.0, -3.0], [1.0, 2.0, 3.0], ["reflect", "open", "reflect"])
+    box = pyness.Box([-1.0, -2.0, -1.5], [1.0, 2.0, 1.5], ["reflect", "open", "reflect"])
     system = pyness.System("walled", 3, lambda x: -x, 0.5, box)
     samples = pyness.sample(
         system, "EM:dt=0.01", "torch", walkers=200, burn_in=2.0, snapshots=2, spacing=0.5, seed=0, progress=False
     )
     collective = Collective(system, ["x3", "x2"])
     reduction = reduce_system(system, collective, samples, 0, None)
-    assert reduction.system.domain == pyness.Box([-3.0, -2.0], [3.0, 2.0], ["reflect", "open"])
+    assert reduction.system.domain == pyness.Box([-1.5, -2.0], [1.5, 2.0], ["reflect", "open"])
     own = reduction.samples(samples)
     hits = samples.walls.face // 2
     assert len(own.walls) == int((hits == 2).sum()) > 0
     assert set(own.walls.face.tolist()) <= {0, 1}
-    assert bool((own.walls.position[:, 0].abs() == 3).all())
+    assert bool((own.walls.position[:, 0].abs() == 1.5).all())
     # walls of coordinates that are left out do not push those that are kept, as the first does here
     assert collective.pushed(samples) == 0
     assert Collective(system, [[1.0, 1.0, 0.0]]).pushed(samples) > 0.02
