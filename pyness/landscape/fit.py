@@ -33,8 +33,8 @@ from pyness.systems import System
 __all__ = ["fit_landscape"]
 
 EPR_STATES = 20_000
-#: In many dimensions there are more weights, and the EPR loss gets at least this many states for each.
-STATES_EACH = 30
+#: In many dimensions there are more weights, and the EPR loss gets this many states for each, up to a limit.
+STATES_EACH, MOST_STATES = 30, 80_000
 CLOUD = 20_000
 TOP = 25.0
 ANCHORS = 3_000
@@ -336,7 +336,8 @@ def _evidence(
     if network.base is None:
         reference, few = clouds.Reference(system, states, generator), states[:EPR_STATES]
     else:
-        reference, few = BroadMixture(network.base, system.domain), states[: max(EPR_STATES, STATES_EACH * parameters)]
+        count = max(EPR_STATES, min(STATES_EACH * parameters, MOST_STATES))
+        reference, few = BroadMixture(network.base, system.domain), states[:count]
     drawn = reference.draw(contrast, generator)
     epr = EntropyProduction(network, system, few, rate, None if drift is None else drift[: len(few)])
     # E|F_v|^2 in the norm of D^{-1}
