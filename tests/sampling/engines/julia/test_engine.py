@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,34 @@ class TestMemory:
         view.fill_(5.0)
         assert session.call("(() -> (GC.gc(true); sum(kept)))") == 24.0
         session.include("kept = nothing")
+
+
+def _memory(pid="self") -> dict[str, float]:
+    """MiB of a process: its own, shared, and the most it had."""
+    with open(f"/proc/{pid}/status") as file:
+        words = dict(line.split(":", 1) for line in file)
+    return {name: int(words[name].split()[0]) / 1024 for name in ("RssAnon", "RssShmem", "VmRSS", "VmHWM")}
+
+
+@pytest.mark.julia
+@pytest.mark.validate
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts pages in /proc")
+def test_a_large_result_is_held_once():
+    """10^5 walkers x 100 snapshots x 8 coordinates in single precision: 305 MiB, in pages that both processes share."""
+    domain = pyness.Box([-3] * 8, [3] * 8, "open")
+    system = pyness.System(name="eight", dim=8, drift=lambda x: -x, diffusion=0.5, domain=domain)
+    plan = {"burn_in": 1.0, "spacing": 0.5, "dtype": "float32", "progress": False}
+    pyness.sample(system, "EM:dt=0.5", "julia", walkers=1000, snapshots=2, **plan)
+    pids = ("self", runtime.start().pid)
+    before = [_memory(pid) for pid in pids]
+    states = pyness.sample(system, "EM:dt=0.5", "julia", walkers=100_000, snapshots=100, **plan).states
+    size = states.numel() * states.element_size() / 2**20
+    assert round(size) == 305
+    for pid, then in zip(pids, before, strict=True):
+        now = _memory(pid)
+        assert now["RssAnon"] - then["RssAnon"] < 0.1 * size
+        assert 0.95 * size < now["RssShmem"] - then["RssShmem"] < 1.05 * size
+        assert now["VmHWM"] - max(now["VmRSS"], then["VmHWM"]) < 0.1 * size
 
 
 @pytest.mark.julia
