@@ -94,7 +94,7 @@ def measure(system: System, samples: Samples, cells: Cells | None = None) -> Mea
         occupation = _floored(cells.occupation(samples.states), samples.walkers * samples.snapshots)
     quantities = _moments(system, samples) | {"E|F|^2": Estimate.over_walkers(_squared_drift(system, samples))}
     # without fold records the surface term is missing, and with directions without noise the rate does not exist
-    if system.diffusion.invertible and not (system.domain.reflecting and samples.walls is None):
+    if system.diffusion.invertible and not (system.domain.walled and samples.walls is None):
         quantities["EPR"] = score_free_epr(system, samples)
     return Measurement(
         walkers=samples.walkers,

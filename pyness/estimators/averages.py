@@ -50,14 +50,14 @@ def surface_per_walker(system: System, samples: Samples, field: Integrand) -> to
     walls = samples.walls
     if walls is None or len(walls) == 0:
         return torch.zeros(samples.walkers, 1, dtype=torch.float64)
-    total = None
+    total, normals = None, system.domain.normals().to(walls.position.device)
     for part in torch.arange(len(walls), device=walls.walker.device).split(CHUNK):
-        position, axis = walls.position[part].double(), walls.axis[part]
+        position, outward = walls.position[part].double(), normals[walls.face[part]]
         values = field(position)
         values = values.unsqueeze(1) if values.ndim == 2 else values
-        normal = values.gather(2, axis[:, None, None].expand(-1, values.shape[1], 1)).squeeze(2)
-        push = walls.displacement[part].double() * walls.outward[part].double()
-        push = push / (_normal_diffusion(system, position, axis) * walls.elapsed)
+        normal = (values * outward.unsqueeze(1)).sum(-1)
+        along = (outward * system.diffusion.apply(position, outward)).sum(-1)
+        push = walls.displacement[part].double() / (along * walls.elapsed)
         if total is None:
             total = torch.zeros(samples.walkers, normal.shape[1], dtype=torch.float64, device=normal.device)
         total.index_add_(0, walls.walker[part], push[:, None] * normal)
@@ -66,12 +66,4 @@ def surface_per_walker(system: System, samples: Samples, field: Integrand) -> to
 
 def has_walls(system: System) -> bool:
     """Whether walkers can be folded at all."""
-    return bool(system.domain.reflecting)
-
-
-def _normal_diffusion(system: System, position: torch.Tensor, axis: torch.Tensor) -> torch.Tensor:
-    D = system.diffusion(position)
-    if system.diffusion.kind == "matrix":
-        D = torch.diagonal(D, dim1=-2, dim2=-1)
-    D = D.expand(position.shape)
-    return D.gather(1, axis[:, None]).squeeze(1)
+    return system.domain.walled

@@ -27,8 +27,9 @@ class _Factor:
 class Observables:
     """Test functions ``g_k`` of a system, each with its value, gradient and diagonal second derivatives.
 
-    A reflecting coordinate gets ``cos(k pi (x - lo)/(hi - lo))``, which has no derivative along the normal of a wall,
-    so that no surface term enters (landscapes.md, 3.5); a periodic one ``cos`` and ``sin`` of its angle; an open one
+    A reflecting coordinate gets ``cos(k pi (x - lo)/(hi - lo))``, which has no derivative along the normal of a side,
+    so that no surface term enters there (landscapes.md, 3.5; at linear walls it does); a periodic one ``cos`` and
+    ``sin`` of its angle; an open one
     ``tanh``-like ``z / sqrt(1 + z^2)`` and the Gaussian ``exp(-z^2/2)`` of the standardised coordinate, which stay
     bounded however far a walker goes, so that their averages have error bars. Products of the first function of two
     coordinates see the correlations, up to ``PAIRS_UP_TO`` coordinates.
@@ -56,12 +57,18 @@ class Observables:
             return [_Factor(axis, kind, 1, f"{kind}({name})") for kind in ("cos", "sin")]
         return [_Factor(axis, "odd", 1, f"odd({name})"), _Factor(axis, "bell", 1, f"bell({name})")]
 
+    def apart_from_linear_walls(self) -> list[int]:
+        """The numbers of the functions of coordinates that no linear wall involves."""
+        held = {axis for a, _ in self.domain.walls for axis, v in enumerate(a) if v}
+        return [k for k, term in enumerate(self.terms) if not held & {f.axis for f in term}]
+
     def __len__(self) -> int:
         return len(self.terms)
 
     def values(self, x: torch.Tensor) -> torch.Tensor:
         """``(n, k)`` values at ``x: (n, d)``."""
-        return self._evaluate(x)[0]
+        known = self._factors(x)
+        return torch.stack([math.prod((known[f][0] for f in term), start=1.0) for term in self.terms], dim=1)
 
     def linear(self, x: torch.Tensor) -> torch.Tensor:
         """``(n, open coordinates)``: the standardised open coordinates themselves at ``x: (n, d)``.
@@ -72,13 +79,39 @@ class Observables:
         axes = [axis for axis, boundary in enumerate(self.domain.boundary) if boundary == "open"]
         return ((x - self.center.to(x)) / self.scale.to(x))[:, axes]
 
+    def flux(self, system: System, x: torch.Tensor) -> torch.Tensor:
+        """``(n, k, d)``: ``D grad g`` at ``x: (n, d)``, whose normal part linear walls pick up."""
+        known, gradient = self._factors(x), x.new_zeros(len(x), len(self.terms), x.shape[1])
+        for k, term in enumerate(self.terms):
+            for f, rest in self._with_rest(term, known):
+                gradient[:, k, f.axis] = known[f][1] * rest
+        return system.diffusion.apply(x.unsqueeze(1), gradient)
+
     def generator(self, system: System, x: torch.Tensor) -> torch.Tensor:
         """``(n, k)``: ``L g = F . grad g + D : grad grad g`` at ``x: (n, d)``."""
-        _, gradient, hessian = self._evaluate(x, derivatives=True)
-        drift, D = system.drift(x), system.diffusion(x)
-        if system.diffusion.kind != "matrix":
-            D = torch.diag_embed(D.expand(x.shape))
-        return (gradient * drift.unsqueeze(1)).sum(-1) + (hessian * D.unsqueeze(-3)).sum((-2, -1))
+        known, drift, D = self._factors(x), system.drift(x), system.diffusion(x)
+        matrix = system.diffusion.kind == "matrix"
+        own = (torch.diagonal(D, dim1=-2, dim2=-1) if matrix else D).expand(x.shape)
+        columns = []
+        # no array of all gradients and second derivatives: in twelve dimensions that is gigabytes
+        for term in self.terms:
+            total = sum(
+                rest * (drift[:, f.axis] * known[f][1] + own[:, f.axis] * known[f][2])
+                for f, rest in self._with_rest(term, known)
+            )
+            if matrix and len(term) == 2:
+                a, b = term
+                total = total + 2 * D[..., a.axis, b.axis] * known[a][1] * known[b][1]
+            columns.append(total)
+        return torch.stack(columns, dim=1)
+
+    def _factors(self, x: torch.Tensor) -> dict[_Factor, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        return {factor: self._factor(factor, x) for factor in dict.fromkeys(f for term in self.terms for f in term)}
+
+    @staticmethod
+    def _with_rest(term: tuple[_Factor, ...], known: dict) -> list[tuple[_Factor, torch.Tensor | float]]:
+        """Each factor of a term with the value of the other one."""
+        return [(f, known[term[1 - i]][0] if len(term) == 2 else 1.0) for i, f in enumerate(term)]
 
     def _factor(self, factor: _Factor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Value, first and second derivative of one factor, ``(n,)`` each."""
@@ -95,23 +128,3 @@ class Observables:
             return z * root, root**3 / h, -3 * z * root**5 / h**2
         bell = torch.exp(-0.5 * z * z)
         return bell, -z * bell / h, (z * z - 1) * bell / h**2
-
-    def _evaluate(self, x: torch.Tensor, derivatives: bool = False):
-        n, d = x.shape
-        known = {factor: self._factor(factor, x) for term in self.terms for factor in term}
-        value = torch.stack([math.prod((known[f][0] for f in term), start=1.0) for term in self.terms], dim=1)
-        if not derivatives:
-            return value, None, None
-        gradient = x.new_zeros(n, len(self.terms), d)
-        hessian = x.new_zeros(n, len(self.terms), d, d)
-        for k, term in enumerate(self.terms):
-            for i, f in enumerate(term):
-                rest = known[term[1 - i]][0] if len(term) == 2 else 1.0
-                gradient[:, k, f.axis] = known[f][1] * rest
-                hessian[:, k, f.axis, f.axis] = known[f][2] * rest
-            if len(term) == 2:
-                a, b = term
-                mixed = known[a][1] * known[b][1]
-                hessian[:, k, a.axis, b.axis] = mixed
-                hessian[:, k, b.axis, a.axis] = mixed
-        return value, gradient, hessian

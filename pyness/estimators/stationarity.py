@@ -7,7 +7,7 @@ from typing import Any
 
 from scipy.stats import t as student
 
-from pyness.estimators.averages import volume_per_walker
+from pyness.estimators.averages import surface_per_walker, volume_per_walker
 from pyness.estimators.estimate import Estimate
 from pyness.estimators.observables import Observables
 from pyness.estimators.particle_observables import ParticleObservables
@@ -102,16 +102,24 @@ def stationarity(system: System, samples: Samples) -> Stationarity:
     Detects too short a burn-in, a time-step bias, a wrong ``D``. It cannot see the weights of basins that exchange on
     times beyond the run, since each basin alone is nearly stationary: the slowest mode between snapshots is looked at
     for that, in ``.relaxation``: its time, how often the run covers it, and its populations between the halves of the
-    run and between starts on either side.
+    run and between starts on either side. Of samples without fold records in a domain with linear walls only functions
+    of coordinates that no linear wall involves are tested.
 
     Raises:
         InputError: samples of another dimension.
     """
     check_samples(system, samples)
     observables = family(system, samples)
+    names = list(observables.names)
     per_walker = volume_per_walker(samples, lambda x: observables.generator(system, x))
+    if system.domain.walls:
+        # at linear walls the functions have a flux: surface int p nu . D grad g, measured from the folds
+        per_walker = per_walker - surface_per_walker(system, samples, lambda x: observables.flux(system, x))
+        if samples.walls is None:
+            kept = observables.apart_from_linear_walls()
+            per_walker, names = per_walker[:, kept], [names[k] for k in kept]
     averages = tuple(Estimate.over_walkers(column) for column in per_walker.unbind(1))
     # of few walkers the standard error is itself uncertain
-    threshold = float(student.isf(FAMILY_LEVEL / (2 * len(observables)), max(1, samples.walkers - 1)))
+    threshold = float(student.isf(FAMILY_LEVEL / (2 * max(1, len(names))), max(1, samples.walkers - 1)))
     slow = relaxation(samples, observables) if samples.snapshots > 1 else None
-    return Stationarity(tuple(observables.names), averages, threshold, slow)
+    return Stationarity(tuple(names), averages, threshold, slow)

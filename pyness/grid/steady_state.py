@@ -47,7 +47,7 @@ def steady_state(
         system: d <= 3, diffusion a number, a diagonal, or a function that returns a diagonal.
         shape: cells per axis, at least 8 each. The cell size should resolve the noise, ``|F| h < D``, where the
             density is large; otherwise numerical diffusion dominates (see ``epr_error``).
-        low, high: corners of the window. Open sides take any; reflecting and periodic sides must keep their own.
+        low, high: corners of the window, by default those of the system's truth, if it has any. Open sides take any; reflecting and periodic sides must keep their own.
 
     Returns:
         GridSolution: density, potential, current velocity, entropy production rate and its discretisation error.
@@ -162,6 +162,10 @@ def _check(system: System, shape: Sequence[int]) -> tuple[int, ...]:
         raise InputError(
             f"system {system.name!r} has {system.dim} coordinates", "the grid solves d <= 3; sample it instead"
         )
+    if system.domain.walls:
+        raise InputError(
+            f"system {system.name!r} has linear walls", "the grid knows the sides of the box only; sample it instead"
+        )
     if system.diffusion.kind == "matrix":
         raise InputError(
             f"the diffusion of {system.name!r} is a matrix",
@@ -181,6 +185,8 @@ def _check(system: System, shape: Sequence[int]) -> tuple[int, ...]:
 
 def _window(system: System, low, high) -> tuple[tuple[float, ...], tuple[float, ...]]:
     box = system.domain
+    if low is None and high is None and system.truth.grid_window is not None:
+        low, high = system.truth.grid_window
     low, high = _corner(system, "low", low), _corner(system, "high", high)
     for axis, kind in enumerate(box.boundary):
         for name, given, own in (("low", low, box.low), ("high", high, box.high)):

@@ -16,11 +16,12 @@ class Walls:
 
     The mean fold displacement per unit wall area and time is ``D p`` at the wall, so a surface integral such as
     ``surface int p f . nu`` is ``sum(displacement * (f . nu)(position)) / (D * elapsed * walkers)`` for scalar ``D``
-    (`landscapes.md`, section 3.5: derived there).
+    (`landscapes.md`, section 3.5: derived there). The outward normals ``nu`` are ``Box.normals()[face]``.
 
     Attributes:
         walker: ``(n,)`` int64, which walker (row of ``Samples.states``).
-        face: ``(n,)`` int64, ``2 * axis`` for the low wall of an axis and ``2 * axis + 1`` for the high one.
+        face: ``(n,)`` int64, ``2 * axis`` for the low wall of an axis and ``2 * axis + 1`` for the high one, ``2 d +
+            k`` for the linear wall ``k``.
         position: ``(n, d)``, the point on that wall.
         displacement: ``(n,)``, twice the overshoot; of a step that bounces several times, the sum.
         elapsed: time over which each walker was observed.
@@ -48,16 +49,6 @@ class Walls:
 
     def __len__(self) -> int:
         return self.walker.numel()
-
-    @property
-    def axis(self) -> torch.Tensor:
-        """``(n,)``, the coordinate whose wall was hit."""
-        return self.face // 2
-
-    @property
-    def outward(self) -> torch.Tensor:
-        """``(n,)``, the sign of the outward normal: -1 at a low wall, +1 at a high one."""
-        return (2 * (self.face % 2) - 1).to(self.displacement)
 
     def select(self, walkers: torch.Tensor, total: int) -> Walls:
         """The records of the walkers numbered ``walkers`` (distinct, of ``total``), renumbered in that order."""

@@ -158,7 +158,7 @@ def _check(system: System, samples: Samples, seed: int, options: dict[str, Any])
         raise InputError(f"residual is {options['residual']!r}", "give a weight >= 0, with the implicit loss")
     if options["perturb"] not in ("g", "xg"):
         raise InputError(f"perturb is {options['perturb']!r}", "give 'g' or 'xg'")
-    if system.domain.reflecting:
+    if system.domain.walled:
         raise InputError(
             f"system {system.name!r} has reflecting walls, where score matching needs surface terms",
             "learn its landscape: pyness.fit_landscape",

@@ -125,7 +125,7 @@ class Score:
             notes.append(f"trained with smoothing alpha = {alpha:g}: magnitudes below its scale are not resolved")
         if not found.complete:
             notes.append("positions have no noise of their own: the EPR is the activity part, E[v_g^2] / gamma")
-        elif self.system.domain.reflecting and samples.walls is None:
+        elif self.system.domain.walled and samples.walls is None:
             notes.append("no fold records: what reflecting walls contribute is missing; sample with pyness to have it")
         extra: dict[str, Any] = {
             "convention": CONVENTION if isinstance(self.system, ParticleSystem) else "all variables even",

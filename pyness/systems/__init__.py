@@ -2,10 +2,12 @@
 
 from pyness.systems import (  # noqa: F401  (they register)
     active,
+    cell_cycle_3d,
     double_well,
     gaussian_mixture,
     gene_networks,
     limit_cycle,
+    lorenz,
     ornstein_uhlenbeck,
 )
 from pyness.systems.activity import OrnsteinUhlenbeckActivity, RotatingActivity

@@ -106,7 +106,7 @@ class ParticleSystem(System):
             raise SystemDefinitionError(
                 f"the box has {self.box.dim} coordinates", f"give a Box of {self.space_dim}, the same for all particles"
             )
-        if self.box.reflecting:
+        if self.box.walled:
             raise SystemDefinitionError("particles in a reflecting box", 'give a "periodic" or an "open" one')
         narrow = [w for w in self.periods if w is not None and self.cutoff is not None and 2 * self.cutoff > w]
         if narrow:
@@ -133,7 +133,7 @@ class ParticleSystem(System):
         """The forces at a few random configurations; what ``System`` asks of a free drift holds by construction."""
         x, g = self.split(self.draw_start("uniform", 2, torch.Generator().manual_seed(0), torch.float64))
         if self.pair_force is not None:
-            self._check_function("pair_force", self._radial, torch.linspace(0.1, self.cutoff or 1.0, 7).double())
+            self._check_function("pair_force", self.radial, torch.linspace(0.1, self.cutoff or 1.0, 7).double())
         if self.external is not None:
             self._check_function("external", lambda u: self.external(u), x[:, :3])
         drift = self.drift(self.join(x, g))
@@ -249,7 +249,7 @@ class ParticleSystem(System):
         r = torch.sqrt(square.clamp_min(1e-30))
         return r, [d / r for d in parts]
 
-    def _radial(self, r: torch.Tensor, pairs: Pairs | None = None) -> torch.Tensor:
+    def radial(self, r: torch.Tensor, pairs: Pairs | None = None) -> torch.Tensor:
         """``f`` at the distances of ``pairs``, 0 beyond the cutoff."""
         if self.species is None:
             f = self.pair_force(r)
@@ -261,7 +261,7 @@ class ParticleSystem(System):
 
     def _radial_slope(self, r: torch.Tensor, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
         """``f`` and ``f'``."""
-        return torch.func.jvp(lambda s: self._radial(s, pairs), (r,), (torch.ones_like(r),))
+        return torch.func.jvp(lambda s: self.radial(s, pairs), (r,), (torch.ones_like(r),))
 
     def _gathered(self, x: torch.Tensor, pairs: Pairs, columns: list[torch.Tensor]) -> torch.Tensor:
         """Antisymmetric pair values, ``d`` columns ``(pairs,)``, summed onto the particles of ``x``."""
@@ -279,7 +279,7 @@ class ParticleSystem(System):
         if self.pair_force is not None and self.n_particles > 1:
             pairs = self.pairs(x) if pairs is None else pairs
             r, unit = self.distances(x, pairs)
-            f = self._radial(r, pairs)
+            f = self.radial(r, pairs)
             total = self._gathered(x, pairs, [f * e for e in unit])
         if self.trap:
             total = -self.trap * x if total is None else total - self.trap * x

@@ -25,6 +25,8 @@ def lowest_diffusion(diffusion: Diffusion, box: Box) -> tuple[float, float, torc
     """
     generator = torch.Generator().manual_seed(0)
     x = torch.cat([box.uniform(POINTS, generator, dtype=torch.float64), _corners(box, generator)])
+    # linear walls cut corners off
+    x = x[box.contains(x)]
     low, high = torch.tensor([box.low, box.high], dtype=x.dtype)
     values, scale = _lowest(diffusion, x)
     if not bool(torch.isfinite(values).all()):
@@ -40,7 +42,8 @@ def lowest_diffusion(diffusion: Diffusion, box: Box) -> tuple[float, float, torc
         (slope,) = torch.autograd.grad(values.sum(), at)
         slope = torch.nan_to_num(slope) * (high - low)
         size = slope.norm(dim=1, keepdim=True).clamp_min(1e-300)
-        at = (at.detach() - step * (high - low) * slope / size).clamp(low, high)
+        ahead = (at.detach() - step * (high - low) * slope / size).clamp(low, high)
+        at = torch.where(box.contains(ahead).unsqueeze(-1), ahead, at.detach())
         step *= SHRINK
         values = _lowest(diffusion, at)[0].detach()
         best = values.argmin()

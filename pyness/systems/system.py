@@ -12,6 +12,7 @@ from pyness.systems.box import Box
 from pyness.systems.derivatives import divergence, jacobian, value_and_divergence
 from pyness.systems.diffusion import Diffusion
 from pyness.systems.positivity import refuse_negative
+from pyness.systems.reflection import refuse_oblique
 from pyness.systems.truth import EvaluationGrid, Truth
 
 __all__ = ["System"]
@@ -120,6 +121,8 @@ class System:
             self._check_batch(batch, expected)
         self._check_dtype(x)
         self.diffusion.check(x)
+        if self.domain.walled:
+            refuse_oblique(self.domain, self.diffusion, self.variables, x)
         refuse_negative(self.diffusion, self.domain)
 
     def _check_batch(self, x: torch.Tensor, expected: torch.Tensor) -> None:

@@ -78,3 +78,49 @@ def test_refusals_name_the_value_and_a_remedy(low, high, boundary, words):
         Box(low, high, boundary)
     assert caught.value.remedy
     assert "\n" not in str(caught.value)
+
+
+class TestLinearWalls:
+    TRIANGLE = Box([0, 0], [1, 1], "reflect", [((2.0, 2.0), 2.0)])
+
+    def test_normals_follow_the_numbers_of_the_faces(self):
+        normals = self.TRIANGLE.normals()
+        half = math.sqrt(0.5)
+        assert normals.tolist() == [[-1, 0], [1, 0], [0, -1], [0, 1], pytest.approx([half, half])]
+        assert self.TRIANGLE.linear()[1].item() == pytest.approx(half)
+        assert self.TRIANGLE.walled
+        assert Box([0], [1], "open", [((-1.0,), 0.0)]).walled
+        assert not Box([0], [1]).walled
+
+    def test_points_are_drawn_and_held_within(self):
+        x = self.TRIANGLE.uniform(20_000, torch.Generator().manual_seed(1), dtype=torch.float64)
+        assert x.shape == (20_000, 2)
+        assert bool((x.sum(-1) <= 1).all())
+        # the mean of a uniform law on the triangle is 1/3, its variance 1/18
+        assert (x.mean(0) - 1 / 3).abs().max().item() < 5 / math.sqrt(18 * 20_000)
+        assert self.TRIANGLE.contains(torch.tensor([[0.2, 0.2], [0.7, 0.7], [0.5, 0.5]])).tolist() == [
+            True,
+            False,
+            True,
+        ]
+
+    def test_survives_its_dictionary(self):
+        assert Box(**self.TRIANGLE.to_dict()) == self.TRIANGLE
+        assert "walls" not in Box([0], [1]).to_dict()
+        assert hash(self.TRIANGLE) == hash(Box(**self.TRIANGLE.to_dict()))
+
+    @pytest.mark.parametrize(
+        ("boundary", "walls", "words"),
+        [
+            ("reflect", [((1.0, 2.0, 3.0), 1.0)], "linear wall 0 has the coefficients"),
+            ("reflect", [((1.0, 1.0), 1.0), ((0.0, 0.0), 1.0)], "linear wall 1 .* not all zero|linear wall 1"),
+            ("reflect", [((1.0, math.nan), 1.0)], "finite coefficients"),
+            ("reflect", [1.0], r"linear wall 0 is 1.0.* give \(a, b\)"),
+            (["periodic", "open"], [((1.0, 1.0), 1.0)], "crosses the periodic coordinate 0"),
+            ("reflect", [((1.0, 1.0), -0.5)], "none of 1000 points"),
+        ],
+    )
+    def test_refusals(self, boundary, walls, words):
+        with pytest.raises(SystemDefinitionError, match=words) as caught:
+            Box([0, 0], [1, 1], boundary, walls)
+        assert "\n" not in str(caught.value)

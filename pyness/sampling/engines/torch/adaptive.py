@@ -147,7 +147,7 @@ class _AdaptiveRun:
     def _advance(self, accepted: torch.Tensor, y: torch.Tensor, s: torch.Tensor) -> None:
         plan = self.job.plan
         if self.domain.walled:
-            folding = torch.nonzero(accepted & (self.goal >= 0) & self.domain.outside(y).any(-1)).flatten()
+            folding = torch.nonzero(accepted & (self.goal >= 0) & self.domain.outside(y)).flatten()
             if folding.numel():
                 self.ledger.fold(y[folding], self.walker[folding])
         self.x = torch.where(accepted.unsqueeze(-1), self.domain.restore(y), self.x)

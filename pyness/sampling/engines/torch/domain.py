@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pyness.sampling.engines.torch.linear_walls import LinearWalls
 from pyness.systems import Box
 
 __all__ = ["Domain", "Folds"]
@@ -34,7 +35,9 @@ class Domain:
         self.high = torch.tensor(box.high, dtype=dtype, device=device)
         self.width = self.high - self.low
         kinds = box.boundary
-        self.walled = "reflect" in kinds
+        self.linear = LinearWalls(box, dtype, device) if box.walls else None
+        self._boxed = "reflect" in kinds
+        self.walled = box.walled
         self.wrapped = "periodic" in kinds
         self.open = not (self.walled or self.wrapped)
         everywhere = torch.full_like(self.low, torch.inf)
@@ -47,19 +50,36 @@ class Domain:
         self._seam_high = torch.where(periodic, self.high, everywhere)
 
     def outside(self, y: torch.Tensor) -> torch.Tensor:
-        """``(..., d)`` bool: beyond a reflecting wall."""
+        """``(...,)`` bool: beyond a reflecting wall."""
+        out = self._beyond_sides(y).any(-1)
+        return out if self.linear is None else out | self.linear.outside(y)
+
+    def _beyond_sides(self, y: torch.Tensor) -> torch.Tensor:
+        """``(..., d)`` bool: beyond a reflecting side of the box."""
         return (y < self._wall_low) | (y > self._wall_high)
 
     def restore(self, y: torch.Tensor) -> torch.Tensor:
         """``y: (..., d)`` folded at the walls, however far it went, and wrapped round the periodic sides.
 
-        Folding is the triangular wave of period twice the width. What lies inside is returned bit for bit.
+        What lies inside is returned bit for bit.
         """
+        x = self._restored_box(y)
+        if self.linear is None:
+            return x
+        out = self.linear.outside(x)
+        if not bool(out.any()):
+            return x
+        return x.masked_scatter(
+            out.unsqueeze(-1), self.linear.bounced(x[out], lambda _, points: self._restored_box(points))
+        )
+
+    def _restored_box(self, y: torch.Tensor) -> torch.Tensor:
+        """The same for the sides of the box alone: folding is the triangular wave of period twice the width."""
         x = y
-        if self.walled:
+        if self._boxed:
             reach = y - self.low
             wave = self.low + (reach - 2 * self.width * torch.round(reach / (2 * self.width))).abs()
-            x = torch.where(self.outside(y), wave, x)
+            x = torch.where(self._beyond_sides(y), wave, x)
         if self.wrapped:
             turned = y - self.width * torch.floor((y - self.low) / self.width)
             x = torch.where((y < self._seam_low) | (y >= self._seam_high), turned, x)
@@ -72,22 +92,50 @@ class Domain:
         """
         if self.open:
             return y
-        x = torch.clamp(y, self._wall_low, self._wall_high) if self.walled else y
-        return self.restore(x) if self.wrapped else x
+        x = self._clamped(y)
+        return x if self.linear is None else self.linear.projected(x, self._clamped)
 
-    def crossings(self, y: torch.Tensor, row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of the points ``y: (n, d)`` of rows ``row: (n,)`` those beyond a wall, once for each: points, axes, rows."""
-        which, axis = torch.nonzero(self.outside(y), as_tuple=True)
-        return y[which], axis, row[which]
+    def _clamped(self, y: torch.Tensor) -> torch.Tensor:
+        x = torch.clamp(y, self._wall_low, self._wall_high) if self._boxed else y
+        return self._restored_box(x) if self.wrapped else x
 
-    def folds(self, y: torch.Tensor, axis: torch.Tensor, row: torch.Tensor) -> Folds:
-        """The folds that belong to crossings.
+    def crossings(self, y: torch.Tensor, row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the points ``y: (n, d)`` of rows ``row: (n,)`` those beyond a wall: points, rows."""
+        out = torch.nonzero(self.outside(y)).flatten()
+        return y[out], row[out]
+
+    def folds(self, y: torch.Tensor, row: torch.Tensor) -> Folds:
+        """The folds that ``restore`` makes of the points ``y: (n, d)`` of rows ``row: (n,)``, in their order."""
+        finite = torch.isfinite(y).all(-1)
+        y, row = y[finite], row[finite]
+        if self.linear is None:
+            return self._side_folds(y, row, self.restore(y))
+        parts: list[Folds] = []
+
+        def fold(index: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+            inner = self._restored_box(points)
+            parts.append(self._side_folds(points, index, inner))
+            return inner
+
+        def mirror(index: torch.Tensor, wall: torch.Tensor, before: torch.Tensor, overshoot: torch.Tensor) -> None:
+            foot = before - overshoot.unsqueeze(-1) * self.linear.normals[wall]
+            parts.append(Folds(index, 2 * len(self.low) + wall, self.nearest(foot), 2 * overshoot))
+
+        self.linear.bounced(fold(torch.arange(len(y), device=y.device), y), fold, mirror)
+        columns = zip(*((p.row, p.face, p.position, p.displacement) for p in parts), strict=True)
+        joined = [torch.cat(column) for column in columns]
+        order = torch.argsort(joined[0], stable=True)
+        which, face, position, displacement = (column[order] for column in joined)
+        return Folds(row[which], face, position, displacement)
+
+    def _side_folds(self, y: torch.Tensor, row: torch.Tensor, end: torch.Tensor) -> Folds:
+        """The folds at sides of the box of points ``y`` that end up at ``end``.
 
         A step that bounces to and fro is one record at the wall it crossed first, with the whole way it was moved:
         of an overshoot ``o`` in a box of width ``w``, ``2 (o + (o - w) + (o - 2 w) + ...)`` while positive.
         """
-        finite = torch.isfinite(y).all(-1)
-        y, axis, row = y[finite], axis[finite], row[finite]
+        which, axis = torch.nonzero(self._beyond_sides(y), as_tuple=True)
+        y, row, end = y[which], row[which], end[which]
         beyond = y.gather(1, axis.unsqueeze(1)).squeeze(1)
         low, high = self.low[axis], self.high[axis]
         side = beyond > high
@@ -95,5 +143,7 @@ class Domain:
         overshoot, width = (beyond - wall).abs(), high - low
         bounces = torch.floor(overshoot / width)
         displacement = 2 * (bounces + 1) * (overshoot - 0.5 * bounces * width)
-        position = self.nearest(self.restore(y)).scatter(1, axis.unsqueeze(1), wall.unsqueeze(1))
+        position = self.nearest(end).scatter(1, axis.unsqueeze(1), wall.unsqueeze(1))
+        if self.linear is not None:
+            position = self.nearest(position)
         return Folds(row, 2 * axis + side.to(torch.int64), position, displacement)

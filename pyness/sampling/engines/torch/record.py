@@ -28,7 +28,7 @@ class Ledger:
         self._domain = domain
         self._parts = [Walls.none(block.start.shape[1], elapsed, block.start.dtype, block.start.device)]
         self._elapsed = elapsed
-        self._crossed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._crossed: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._waiting = 0
         self.failures: list[Failure] = []
 

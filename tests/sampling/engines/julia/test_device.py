@@ -63,7 +63,7 @@ def test_the_kernel_and_the_torch_engine_agree_between_walls():
     for a, b in (squares, counts):
         assert abs(a.mean() - b.mean()) < 4 * ((a.var() + b.var()) / 2000).sqrt()
     walls = found[1].walls
-    assert torch.equal(walls.position[torch.arange(len(walls)), walls.axis], 0.5 * walls.outward)
+    assert torch.equal(walls.position[torch.arange(len(walls)), walls.face // 2], walls.face % 2 - 0.5)
     assert found[1].stats["wall_hits"] == len(walls)
 
 

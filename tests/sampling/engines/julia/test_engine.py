@@ -185,8 +185,8 @@ def test_walls_are_recorded_as_the_torch_engine_does():
     for samples in found.values():
         walls = samples.walls
         assert samples.stats["wall_hits"] == len(walls)
-        on = walls.position[torch.arange(len(walls)), walls.axis]
-        assert torch.equal(on, 0.5 * walls.outward)
+        on = walls.position[torch.arange(len(walls)), walls.face // 2]
+        assert torch.equal(on, walls.face % 2 - 0.5)
         assert (walls.position.abs() <= 0.5).all()
         assert (walls.displacement > 0).all()
         assert (walls.walker[1:] >= walls.walker[:-1]).all()
