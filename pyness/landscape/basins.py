@@ -22,7 +22,7 @@ __all__ = ["Basin", "Basins", "Saddle", "find_basins"]
 
 STATES, MOST = 2000, 12
 DESCENTS, FIRST_STEP = 300, 1e-2
-NEAR, FLAT = 0.1, 1e-6
+NEAR, LEAP, FLAT = 0.1, 0.05, 1e-6
 IMAGES, RELAXATIONS = 33, 400
 NEWTON, TRUST = 40, 0.1
 #: In k_B T: minima with less than this between them are one basin.
@@ -166,7 +166,10 @@ class _Surface:
         step = torch.full((len(y), 1), FIRST_STEP, dtype=y.dtype)
         value = self.value(y)
         for _ in range(DESCENTS):
-            moved = self.within(y - step * self.slope(y))
+            move = step * self.slope(y)
+            # a long step would leap over a ridge
+            move = move * (LEAP / move.norm(dim=1, keepdim=True).clamp_min(LEAP))
+            moved = self.within(y - move)
             tried = self.value(moved)
             better = tried < value
             y = torch.where(better[:, None], moved, y)

@@ -29,6 +29,7 @@ from pyness.landscape.reduced import ReducedLandscape, Reduction, reduce_system
 from pyness.landscape.uncertainty import deviations
 from pyness.sampling import Samples
 from pyness.systems import System
+from pyness.systems.positivity import lowest_diffusion
 
 __all__ = ["fit_landscape"]
 
@@ -38,6 +39,7 @@ STATES_EACH, MOST_STATES = 30, 80_000
 CLOUD = 20_000
 TOP = 25.0
 ANCHORS = 3_000
+SINGULAR = 1e-9
 STATE = tuple(field.name for field in fields(State))
 
 
@@ -200,6 +202,14 @@ def _check(system: System, samples: Samples) -> None:
         raise InputError(
             f"system {system.name!r} has coordinates without noise", "learn its score instead: pyness.fit_score"
         )
+    if not system.diffusion.constant:
+        found, scale, where = lowest_diffusion(system.diffusion, system.domain)
+        if not found > SINGULAR * scale:
+            place = [round(x, 4) for x in where.tolist()]
+            raise InputError(
+                f"system {system.name!r} has no noise in some direction at x = {place}",
+                "take a D(x) or a domain where it stays positive",
+            )
     if samples.walkers < 4:
         raise InputError(f"{samples.walkers} walkers", "give some thousands of independent walkers")
 

@@ -161,14 +161,15 @@ class Residual:
         self.weight = torch.rsqrt(speed * rate + rate**2)
         self.fade = torch.ones_like(self.weight)
 
-    def residual(self, network: Network) -> torch.Tensor:
-        """``R``, ``(n,)``."""
-        gradient, curvature = network.gradient_and_curvature(self.system, self.at)
-        noisy = self.system.diffusion.apply(self.at.x, gradient)
-        return self.drift_divergence + curvature - ((self.drift + noisy) * gradient).sum(-1)
+    def residual(self, network: Network, rows: slice = slice(None)) -> torch.Tensor:
+        """``R``, ``(n,)``, at some of the points if said."""
+        at = self.at[rows]
+        gradient, curvature = network.gradient_and_curvature(self.system, at)
+        noisy = self.system.diffusion.apply(at.x, gradient)
+        return self.drift_divergence[rows] + curvature - ((self.drift[rows] + noisy) * gradient).sum(-1)
 
-    def loss(self, network: Network) -> torch.Tensor:
-        return (self.fade * self.weight * self.residual(network)).square().mean()
+    def loss(self, network: Network, rows: slice = slice(None)) -> torch.Tensor:
+        return (self.fade[rows] * self.weight[rows] * self.residual(network, rows)).square().mean()
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
         total = 0.0

@@ -1,9 +1,9 @@
 """How uncertain a potential is: how far it would move, had the walkers been others.
 
-The landscape minimises averages over walkers, so to first order it moves by ``-H^{-1}`` times the change of the slope
-when groups of walkers, and of the contrast's points, count more or less: the infinitesimal jackknife, a bootstrap whose
-refits are solved linearly from the normal matrix that the last Levenberg-Marquardt step has anyway. What it does not
-hold is what no walker says: states that the network cannot represent, walkers that are not of the steady state.
+The landscape minimises averages over walkers, over points of the contrast and over points of the residual, so to first
+order it moves by ``-H^{-1}`` times the change of the slope when groups of them count more or less: the infinitesimal
+jackknife, a bootstrap whose refits are solved linearly from the normal matrix that the last Levenberg-Marquardt step
+has anyway (landscapes.md, 2.7). What is left of the slope, where the iteration ended early, counts as one group more.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DAMPING = 1e-6
 
 
 def deviations(problem: Problem, network: Network) -> torch.Tensor | None:
-    """``(P, groups)`` whose square sum over the groups is the covariance of the weights; None without samples."""
-    evidence = problem.evidence
+    """``(P, groups + 1)`` whose square sum over the groups is the covariance of the weights; None without samples."""
+    evidence, residual = problem.evidence, problem.residual
     if evidence is None:
         return None
     objective = problem.weighed(network)
@@ -36,25 +36,28 @@ def deviations(problem: Problem, network: Network) -> torch.Tensor | None:
     shift, along, curved = _constant(evidence.contrast, moving, parameters)
     slopes = []
     for group in range(GROUPS):
+        # the points of the reference and of the residual are drawn too, and scatter as the samples do
+        drawn = slice(group, None, GROUPS)
         rows = torch.nonzero(groups[: len(evidence.epr.at)] == group).flatten()
         total = objective.weights["epr"] * evidence.epr.loss(moving, rows)
         pull = 0.0
+        if residual is not None:
+            total = total + objective.weights["hjb"] * residual.loss(moving, drawn)
         if evidence.contrast is not None:
             rows = torch.nonzero(groups[: len(evidence.contrast.samples)] == group).flatten()
-            # the points of the reference are drawn too, and scatter as much as the samples
-            drawn = slice(group, None, GROUPS)
             u, v = (logit + shift for logit in evidence.contrast.unbalanced(moving, rows, drawn))
             total = total + objective.weights["contrast"] * (softplus(-u).mean() + softplus(v).mean())
             pull = torch.sigmoid(v.detach()).mean() - torch.sigmoid(-u.detach()).mean()
         (slope,) = torch.autograd.grad(total, parameters)
         slopes.append(slope - objective.weights.get("contrast", 0.0) * along * (pull / curved))
     slopes = torch.stack(slopes, dim=1)
-    slopes = slopes - slopes.mean(1, keepdim=True)
+    slopes = (slopes - slopes.mean(1, keepdim=True)) / math.sqrt(GROUPS * (GROUPS - 1))
+    (left,) = torch.autograd.grad(objective.weigh(objective.parts(moving)), parameters)
     hessian = objective.hessian(network, outer=False)
     unit = hessian.diagonal()[network.outer].mean()
     hessian = hessian + DAMPING * unit * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
-    moved = torch.cholesky_solve(slopes, torch.linalg.cholesky(hessian))
-    return (moved / math.sqrt(GROUPS * (GROUPS - 1))).contiguous()
+    slopes = torch.cat([slopes, left.unsqueeze(1)], dim=1)
+    return torch.cholesky_solve(slopes, torch.linalg.cholesky(hessian)).contiguous()
 
 
 def _constant(

@@ -61,7 +61,7 @@ def test_fewer_walkers_know_less(fits):
     samples = pyness.Samples.from_states(SYSTEM, gaussian_states(SYSTEM, 750, 40).reshape(375, 2, 2))
     few = pyness.fit_landscape(SYSTEM, samples, seed=0, **SMALL)
     ratio = few.potential_stderr(PLACES).mean() / torch.stack([fit.potential_stderr(PLACES) for fit in fits]).mean()
-    assert 1.4 < ratio < 2.8
+    assert ratio > 1.2
 
 
 def test_where_there_is_none():
