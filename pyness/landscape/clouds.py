@@ -15,6 +15,8 @@ __all__ = ["BEYOND", "Reference", "anchors", "flattened", "wall_points", "widene
 CENTERS = 200
 BANDWIDTHS = (0.15, 0.6)
 FAR = 0.3
+#: States are next to a wall within this fraction of how far they spread.
+NEXT = 0.1
 #: States this many times higher than ``top`` are out of reach: no residual is taken there.
 BEYOND = 1.3
 
@@ -106,20 +108,30 @@ class Reference:
 
 
 def wall_points(
-    system: System, low: torch.Tensor, high: torch.Tensor, per_wall: int, generator: torch.Generator
+    system: System, states: torch.Tensor, per_wall: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points on every reflecting wall next to the region ``low .. high`` and the outward normals, ``(n, d)`` each."""
-    points, normals = [], []
-    for axis in system.domain.reflecting:
-        for side, value in ((-1.0, system.domain.low[axis]), (1.0, system.domain.high[axis])):
-            x = low + (high - low) * torch.rand(per_wall, system.dim, generator=generator, dtype=torch.float64)
-            x[:, axis] = value
-            normal = torch.zeros_like(x)
-            normal[:, axis] = side
-            points.append(x)
-            normals.append(normal)
-    empty = torch.zeros(0, system.dim, dtype=torch.float64)
-    return torch.cat([*points, empty]), torch.cat([*normals, empty])
+    """States next to each reflecting wall moved onto it, and the outward normals, ``(n, d)`` each."""
+    domain = system.domain
+    sides = {  # offsets of the faces, numbered as in fold records
+        2 * axis + high: end
+        for axis in domain.reflecting
+        for high, end in enumerate((-domain.low[axis], domain.high[axis]))
+    }
+    offsets = sides | dict(enumerate(domain.linear()[1].tolist(), start=2 * system.dim))
+    points, normals = [states[:0]], [states[:0]]
+    for face, offset in offsets.items():
+        normal = domain.normals()[face].to(states)
+        distance = offset - states @ normal
+        near = torch.nonzero(distance < NEXT * (distance.max() - distance.min()))[:, 0]
+        if not len(near):
+            continue
+        chosen = near[torch.randint(0, len(near), (per_wall,), generator=generator)]
+        x = states[chosen] + distance[chosen, None] * normal
+        # across the corner with a linear wall
+        x = x[domain.contains(x)]
+        points.append(x)
+        normals.append(normal.expand(x.shape))
+    return torch.cat(points), torch.cat(normals)
 
 
 def anchors(

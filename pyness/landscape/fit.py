@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pyness.checkpoint import read_checkpoint, write_checkpoint
 from pyness.errors import InputError, TrainingError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
-from pyness.landscape import clouds
+from pyness.landscape import clouds, layers
 from pyness.landscape.collective import Collective
 from pyness.landscape.flow import fit_flow
 from pyness.landscape.landscape import Landscape
@@ -40,6 +40,9 @@ CLOUD = 20_000
 TOP = 25.0
 ANCHORS = 3_000
 SINGULAR = 1e-9
+WALL_POINTS = 400
+#: Of each layer.
+LAYER_POINTS, LAYER_UNITS = 1_000, 20
 STATE = tuple(field.name for field in fields(State))
 
 
@@ -78,7 +81,7 @@ def fit_landscape(
         seed: of everything random in the training.
         method: ``"enhanced" | "epr" | "hjb" | "flow"``. Options that a method has no use for are refused.
         units: tanh units of the network (100); of a flow in each of two hidden layers (64).
-        steps: Levenberg-Marquardt steps at the most (40), fewer once nothing changes; of a flow Adam steps (1000).
+        steps: Levenberg-Marquardt steps at the most (100), fewer once nothing changes; of a flow Adam steps (1000).
         points: states at which the residual is taken (10 000).
         contrast: samples, and reference points, of the contrast (40 000).
         widening: noise of the widened states, in units of the system's (4, in more than four dimensions 1 + 6 / d).
@@ -268,7 +271,7 @@ def _assemble(
     elif base is not None:
         rough = network = Network.draw(system, hull, options["units"], generator, base)
     else:
-        network = Network.draw(system, hull, options["units"], generator)
+        network = Network.draw(system, hull, options["units"], generator, layers=layers.find(system, edge))
         one_each = torch.arange(len(cloud))
         wide = _evidence(network, system, cloud, cloud_drift, one_each, len(cloud), rate, widening, generator)
         rough = convex_start(network, wide, SHARP)
@@ -278,8 +281,11 @@ def _assemble(
     # of many dimensions even the samples are some d/2 above the bottom
     top = TOP if system.dim <= LOW else TOP + system.dim
     even = clouds.flattened(height, base_height, wider, top, many, generator)
-    points = torch.cat([edge[even], own])
-    wall_points, normals = clouds.wall_points(system, points.min(0).values, points.max(0).values, 400, generator)
+    layered = layers.within(system, network.tensors["layers"], edge[even], LAYER_POINTS, generator)
+    if len(layered) and start is None:
+        network = network.with_layer_units(layered, LAYER_UNITS * len(network.tensors["layers"]), generator)
+    points = torch.cat([edge[even], layered, own])
+    wall_points, normals = clouds.wall_points(system, points, WALL_POINTS, generator)
     beyond = edge[height > base_height + clouds.BEYOND * top][:ANCHORS]
     far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
     if base is not None:

@@ -1,9 +1,10 @@
 """The potential network: one layer of tanh units and quadratic monomials, every weight of it trained.
 
 Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + fixed(x)``, with ``e`` the warped
-and ``z`` the plain inputs, so that value, gradient and ``div(D grad)`` come out of one forward pass in closed form, and
-so do their derivatives by the weights (``tangent.py``). With the monomials a Gaussian steady state is exact. What is
-fixed is a confinement beyond the hull and, in many dimensions, ``-log q`` of a mixture of Gaussians (``mixture.py``).
+inputs (and those of wall layers, ``layers.py``) and ``z`` the plain ones, so that value, gradient and ``div(D grad)``
+come out of one forward pass in closed form, and so do their derivatives by the weights (``tangent.py``). With the
+monomials a Gaussian steady state is exact. What is fixed is a confinement beyond the hull and, in many dimensions,
+``-log q`` of a mixture of Gaussians (``mixture.py``).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PAIR_SHARPNESS = 0.5
 SHORTEST_PAIR = 0.05
 CONFINEMENT = 50.0
 #: Its tensors, in a file as in memory.
-NAMES = ("weights", "bias", "output", "quadratic", "center", "half_width", "variation")
+NAMES = ("weights", "bias", "output", "quadratic", "center", "half_width", "variation", "layers")
 #: Those of the mixture, where there is one.
 BASE = ("mixture_weights", "mixture_means", "mixture_factors")
 
@@ -85,8 +86,8 @@ class Network:
 
     Args:
         tensors: ``weights (e, u)``, ``bias (u,)``, ``output (u,)``, ``quadratic (f,)``, and the fixed ``center (d,)``,
-            ``half_width (d,)``, ``variation (d, bins)``, all float64, with ``f = e + e (e + 1) / 2``;
-            and those of a mixture, if any.
+            ``half_width (d,)``, ``variation (d, bins)``, ``layers (k, 4)``, all float64; ``e`` counts the warped inputs
+            and the layers, ``f = z + z (z + 1) / 2`` the plain inputs ``z``; and those of a mixture, if any.
         system: gives the boundary of each coordinate and the kind of ``D``.
     """
 
@@ -103,27 +104,54 @@ class Network:
 
     @classmethod
     def draw(
-        cls, system: System, cloud: torch.Tensor, count: int, generator: torch.Generator, base: Mixture | None = None
+        cls,
+        system: System,
+        cloud: torch.Tensor,
+        count: int,
+        generator: torch.Generator,
+        base: Mixture | None = None,
+        layers: torch.Tensor | None = None,
     ) -> Network:
-        """``count`` units that are at work on ``cloud: (n, d)``, their outputs zero, on top of ``-log q`` of a base."""
+        """``count`` units that are at work on ``cloud: (n, d)``, their outputs zero, on top of ``-log q`` of a base.
+
+        They are level across ``layers``, which have units of their own (``with_layer_units``).
+        """
         low, high = cloud.min(0).values, cloud.max(0).values
         center, half_width = (low + high) / 2, (high - low).clamp_min(1e-12) / 2
-        tensors = {"center": center, "half_width": half_width, "variation": measure(system, cloud, center, half_width)}
+        layers = cloud.new_zeros(0, 4) if layers is None else layers
+        tensors = {
+            "center": center, "half_width": half_width, "variation": measure(system, cloud, center, half_width),
+            "layers": layers,
+        }  # fmt: skip
         network = cls(tensors, system)
         inputs = network._inputs(cloud, warped=True).value
-        e, isotropic = inputs.shape[1], count // 2
-        direction = torch.randn(isotropic, e, generator=generator, dtype=torch.float64)
-        sharpness = torch.rand(isotropic, 1, generator=generator, dtype=torch.float64)
-        wide = (BLUNTEST + (SHARPEST - BLUNTEST) * sharpness) * direction / direction.norm(dim=1, keepdim=True)
-        at = 2 * torch.rand(isotropic, e, generator=generator, dtype=torch.float64) - 1
+        e, isotropic = inputs.shape[1] - len(layers), count // 2
+        inputs = inputs[:, :e]
+        wide, at = (
+            _any_way(isotropic, e, generator),
+            2 * torch.rand(isotropic, e, generator=generator, dtype=torch.float64) - 1,
+        )
         steep, steep_bias = _from_pairs(system, cloud, inputs, count - isotropic, generator)
-        tensors["weights"] = torch.cat([wide.to(cloud), steep]).mT.to(cloud).contiguous()
+        weights = torch.cat([wide.to(cloud), steep])
+        tensors["weights"] = torch.cat([weights, weights.new_zeros(count, len(layers))], dim=1).mT.contiguous()
         tensors["bias"] = torch.cat([-(wide * at).sum(1).to(cloud), steep_bias])
         tensors["output"] = cloud.new_zeros(count)
         tensors["quadratic"] = cloud.new_zeros(e + e * (e + 1) // 2)
         if base is not None:
             tensors |= dict(zip(BASE, (base.weights, base.means, base.factors), strict=True))
         return network
+
+    def with_layer_units(self, points: torch.Tensor, count: int, generator: torch.Generator) -> Network:
+        """The same potential with ``count`` more units, which switch around some of ``points: (n, d)`` in layers."""
+        chosen = points[torch.randint(0, len(points), (count,), generator=generator)]
+        inputs = self._inputs(chosen, warped=True).value
+        weights = _any_way(count, inputs.shape[1], generator).to(points)
+        more = {"weights": weights.mT, "bias": -(weights * inputs).sum(1), "output": points.new_zeros(count)}
+        other = object.__new__(Network)
+        other.__dict__.update(self.__dict__)
+        grown = {name: torch.cat([self.tensors[name], tensor], dim=-1) for name, tensor in more.items()}
+        other.tensors = self.tensors | grown
+        return other
 
     @property
     def base(self) -> Mixture | None:
@@ -188,7 +216,7 @@ class Network:
 
     def monomials(self) -> tuple[torch.Tensor, torch.Tensor]:
         """``l: (e,)`` and the upper triangle ``Q: (e, e)``."""
-        quadratic, e = self.tensors["quadratic"], len(self.tensors["weights"])
+        quadratic, e = self.tensors["quadratic"], self.dim + len(self.periodic)
         a, b = torch.triu_indices(e, e, device=quadratic.device).unbind(0)
         form = quadratic.new_zeros(e, e).index_put((a, b), quadratic[e:])
         return quadratic[:e], form
@@ -197,8 +225,7 @@ class Network:
         linear, form = self.monomials()
         by_units = ((1 - t * t) * self.tensors["output"]) @ self.tensors["weights"].mT * at.units.first
         by_plain = (linear + at.plain.value @ (form + form.mT)) * at.plain.first
-        axis = at.units.axis
-        return at.fixed_first.index_add(1, axis, by_units).index_add(1, axis, by_plain)
+        return at.fixed_first.index_add(1, at.units.axis, by_units).index_add(1, at.plain.axis, by_plain)
 
     def _fixed(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A cubic rise beyond the hull in open directions, so that exp(-Phi) can be normalised, and the base."""
@@ -234,6 +261,12 @@ class Network:
             first.append(du / half[axis])
             second.append(ddu / half[axis] ** 2)
             axes.append(axis)
+        for axis, position, inwards, width in self.tensors["layers"].tolist() if warped else ():
+            near = torch.exp((position - x[:, int(axis)]) * inwards / width)
+            columns.append(near)
+            first.append(-inwards / width * near)
+            second.append(near / width**2)
+            axes.append(int(axis))
         return Inputs(*(torch.stack(part, dim=1) for part in (columns, first, second)), torch.tensor(axes).to(x.device))
 
 
@@ -248,6 +281,13 @@ def full_diffusion(system: System, x: torch.Tensor) -> torch.Tensor:
     if system.diffusion.kind != "matrix":
         D = torch.diag_embed(D.expand(x.shape))
     return D.expand(len(x), *D.shape[-2:])
+
+
+def _any_way(count: int, inputs: int, generator: torch.Generator) -> torch.Tensor:
+    """Weights of units in directions and of sharpnesses drawn evenly, ``(count, inputs)``."""
+    direction = torch.randn(count, inputs, generator=generator, dtype=torch.float64)
+    sharpness = torch.rand(count, 1, generator=generator, dtype=torch.float64)
+    return (BLUNTEST + (SHARPEST - BLUNTEST) * sharpness) * direction / direction.norm(dim=1, keepdim=True)
 
 
 def _from_pairs(

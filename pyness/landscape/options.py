@@ -17,9 +17,9 @@ LOW = 4
 _WIDENING = 4.0
 #: What each method minimises takes these options, and no others.
 METHODS: dict[str, dict[str, Any]] = {
-    "enhanced": {"units": 100, "steps": 40, "points": 10_000, "contrast": 40_000, "widening": None},
-    "epr": {"units": 100, "steps": 40},
-    "hjb": {"units": 100, "steps": 40, "points": 10_000, "widening": None},
+    "enhanced": {"units": 100, "steps": 100, "points": 10_000, "contrast": 40_000, "widening": None},
+    "epr": {"units": 100, "steps": 100},
+    "hjb": {"units": 100, "steps": 100, "points": 10_000, "widening": None},
     "flow": {"units": 64, "steps": 1000},
 }
 _COMMON = ("method", "held_out", "reduce", "device")

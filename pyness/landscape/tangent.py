@@ -31,7 +31,7 @@ def gradient_rows(network: Network, at: Places, axis: int, outer: bool = False) 
     own = (at.units.axis == axis).to(t)
     slope = 1 - t * t
     along = (own * at.units.first) @ weights
-    z, dz = at.plain.value, own * at.plain.first
+    z, dz = at.plain.value, (at.plain.axis == axis).to(t) * at.plain.first
     a, b = _pairs(z)
     parts = [slope * along, dz, dz[:, a] * z[:, b] + z[:, a] * dz[:, b]]
     if not outer:

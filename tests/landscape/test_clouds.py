@@ -73,17 +73,25 @@ def test_flattened_states_are_even_up_to_the_top():
     assert (counts - expected).abs().max() < 4 * expected.sqrt()
 
 
-def test_wall_points_lie_on_walls_with_outward_normals():
-    system = pyness.System("box", 2, lambda x: -x, 1.0, pyness.Box([0, -1], [2, 1], ["reflect", "open"]))
-    low, high = torch.tensor([0.5, -0.5]).double(), torch.tensor([1.5, 0.5]).double()
-    points, normals = clouds.wall_points(system, low, high, 50, torch.Generator().manual_seed(5))
-    assert points.shape == normals.shape == (100, 2)
-    assert torch.equal(points[:, 0], torch.cat([torch.zeros(50), torch.full((50,), 2.0)]).double())
-    assert torch.equal(normals[:, 0], points[:, 0] - 1)
-    assert not normals[:, 1].any()
-    assert points[:, 1].abs().max() <= 0.5
-    plane = pyness.systems.get("double-well")
-    none, _ = clouds.wall_points(plane, low, high, 50, torch.Generator().manual_seed(5))
+def test_wall_points_are_states_moved_onto_walls_with_outward_normals():
+    domain = pyness.Box([0, -1], [2, 1], ["reflect", "open"], walls=[([1.0, 1.0], 2.5)])
+    system = pyness.System("box", 2, lambda x: -x, 1.0, domain)
+    generator = torch.Generator().manual_seed(5)
+    states = domain.uniform(3000, generator, dtype=torch.float64)
+    points, normals = clouds.wall_points(system, states, 50, generator)
+    assert points.shape == normals.shape
+    on = {"low": normals[:, 0] == -1, "high": normals[:, 0] == 1, "linear": normals[:, 1] > 0}
+    assert int(on["low"].sum()) == 50
+    # those moved across another wall are left out
+    assert 0 < int(on["high"].sum()) <= 50
+    assert 0 < int(on["linear"].sum()) <= 50
+    assert len(points) == sum(int(at.sum()) for at in on.values())
+    offsets = {"low": 0.0, "high": 2.0, "linear": 2.5 / 2**0.5}
+    for name, at in on.items():
+        assert ((points * normals).sum(1)[at] - offsets[name]).abs().max() < 1e-12
+    # what stays away from a wall has no points on it
+    assert not clouds.wall_points(system, states[states[:, 0] < 0.3], 50, generator)[0][:, 0].any()
+    none, _ = clouds.wall_points(pyness.systems.get("double-well"), states, 50, generator)
     assert none.shape == (0, 2)
 
 

@@ -29,11 +29,12 @@ def _drift(x: torch.Tensor) -> torch.Tensor:
 
 
 def _drawn(diffusion, count: int = 12) -> tuple[pyness.System, Network, torch.Generator]:
-    """A network whose weights are all at random around where they were drawn."""
+    """A network with a layer at a wall, whose weights are all at random around where they were drawn."""
     system = pyness.System("test", 3, _drift, diffusion, BOX)
     generator = torch.Generator().manual_seed(0)
     cloud = BOX.uniform(2000, generator, dtype=torch.float64)
-    network = Network.draw(system, cloud, count, generator)
+    layer = torch.tensor([[0, 2.0, -1.0, 0.3]], dtype=torch.float64)
+    network = Network.draw(system, cloud, count, generator, layers=layer).with_layer_units(cloud, 4, generator)
     noise = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
     return system, network.with_parameters(network.parameters + 0.5 * noise), generator
 

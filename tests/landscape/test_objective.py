@@ -160,7 +160,7 @@ def test_walls_are_the_normal_velocity():
     network = Network.draw(system, cloud, 8, generator)
     noise = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
     network = network.with_parameters(network.parameters + noise)
-    points, normals = clouds.wall_points(system, cloud.min(0).values, cloud.max(0).values, 40, generator)
+    points, normals = clouds.wall_points(system, cloud, 40, generator)
     walls = Walls(network, system, points, normals, RATE)
     outflow = (normals * (system.drift(points) + system.diffusion.apply(points, _gradient(network)(points)))).sum(-1)
     # at both walls the drift along the normal is -1 outwards

@@ -16,7 +16,7 @@ NOTHING = {"method": "enhanced", "units": None, "steps": None, "points": None, "
 
 def test_what_is_left_open_is_filled_in():
     assert resolve_options(0, NOTHING, PLANE) == {
-        "method": "enhanced", "units": 100, "steps": 40, "points": 10_000, "contrast": 40_000, "widening": 4.0,
+        "method": "enhanced", "units": 100, "steps": 100, "points": 10_000, "contrast": 40_000, "widening": 4.0,
         "held_out": 0.5,
     }  # fmt: skip
     asked = resolve_options(0, NOTHING | {"units": 7, "widening": 2}, PLANE)
@@ -55,6 +55,6 @@ def test_a_missing_library_is_named(monkeypatch):
 
 def test_a_run_says_what_its_method_takes():
     config = pyness.config.RunConfig("double-well", training={"method": "epr"}, engine="torch").resolved()
-    assert config.training == {"method": "epr", "units": 100, "steps": 40, "held_out": 0.5, "device": "cpu"}
+    assert config.training == {"method": "epr", "units": 100, "steps": 100, "held_out": 0.5, "device": "cpu"}
     with pytest.raises(InputError, match="points is 5, but method 'epr'"):
         pyness.config.RunConfig("double-well", training={"method": "epr", "points": 5}, engine="torch").resolved()
