@@ -35,7 +35,8 @@ REFERENCES = dict.fromkeys((*JULIA_SOLVERS, "torchsde-SRA1", "diffrax-SRA1", "lo
 #: The limit cycle with its published parameters in `p`, and steps of EM and of SOSRA with reflecting walls.
 LOOP = """
 module HandWritten
-using PyNESS.StaticArrays, Random
+using PyNESS: SVector
+using Random
 using Base.Threads
 drift(u, p) = (s = u[1]^2; SVector(
     100 * ((p[1]^2 + s) / ((1 + s) * (1 + u[2])) - p[2] * u[1]), 100 / p[3] * (p[4] - u[2] / (1 + p[5] * s))))
