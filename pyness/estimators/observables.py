@@ -51,7 +51,7 @@ class Observables:
     @staticmethod
     def _of_axis(system: System, axis: int) -> list[_Factor]:
         name, boundary = system.variables[axis], system.domain.boundary[axis]
-        if boundary == "reflect":
+        if boundary in ("reflect", "clip"):
             return [_Factor(axis, "wall", k, f"cos({k}pi {name})") for k in (1, 2)]
         if boundary == "periodic":
             return [_Factor(axis, kind, 1, f"{kind}({name})") for kind in ("cos", "sin")]
@@ -76,7 +76,7 @@ class Observables:
         Unbounded, so not tested for stationarity; but the slowest mode of a well is nearly linear, and bounded
         functions alone make its relaxation time up to 16 % too short.
         """
-        axes = [axis for axis, boundary in enumerate(self.domain.boundary) if boundary == "open"]
+        axes = [axis for axis, boundary in enumerate(self.domain.boundary) if boundary in ("open", "refuse")]
         return ((x - self.center.to(x)) / self.scale.to(x))[:, axes]
 
     def flux(self, system: System, x: torch.Tensor) -> torch.Tensor:

@@ -133,9 +133,11 @@ def _engine_name(name: Any, solver: Solver, system: System) -> tuple[str, str]:
     """The engine's name, and what to say about the choice where it was left open."""
     if name not in ENGINES:
         raise UnknownNameError.of("engine", str(name), ENGINES)
-    if system.domain.walls:
+    known_here = [kind for kind in ("clip", "refuse") if system.domain.axes(kind)]
+    if system.domain.walls or known_here:
         if name.startswith("julia") or (solver.engine or "torch") != "torch":
-            raise SolverError(f"linear walls ({system.name!r}) on engine 'julia'", "take engine='torch'")
+            what = "linear walls" if system.domain.walls else f"boundary {known_here[0]!r}"
+            raise SolverError(f"{what} ({system.name!r}) on engine 'julia'", "take engine='torch'")
         return "torch", ""
     if name == "auto" and solver.engine is None and _interacts(system) and "torch" in solver.algorithm.engines:
         return "torch", ""

@@ -34,6 +34,7 @@ class Stats:
         accepted, rejected: steps, burn-in included.
         evaluations: drift evaluations (one per walker and call).
         wall_hits: folds after the burn-in.
+        clipped: how often walkers were put back onto a side that clips, after the burn-in.
         shortest, longest, time: smallest and largest accepted step, and their sum.
         histogram: accepted steps of an adaptive run by length, ``HISTOGRAM_BINS`` bins; empty at a fixed step.
     """
@@ -42,6 +43,7 @@ class Stats:
     rejected: int = 0
     evaluations: int = 0
     wall_hits: int = 0
+    clipped: int = 0
     shortest: float = math.inf
     longest: float = 0.0
     time: float = 0.0
@@ -55,6 +57,7 @@ class Stats:
             out.rejected += part.rejected
             out.evaluations += part.evaluations
             out.wall_hits += part.wall_hits
+            out.clipped += part.clipped
             out.shortest = min(out.shortest, part.shortest)
             out.longest = max(out.longest, part.longest)
             out.time += part.time
@@ -80,5 +83,6 @@ class Stats:
             "steps_rejected": self.rejected,
             "drift_evaluations": self.evaluations,
             "wall_hits": self.wall_hits,
+            "clipped": self.clipped,
             "step": step,
         }

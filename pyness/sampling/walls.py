@@ -23,7 +23,8 @@ class Walls:
         face: ``(n,)`` int64, ``2 * axis`` for the low wall of an axis and ``2 * axis + 1`` for the high one, ``2 d +
             k`` for the linear wall ``k``.
         position: ``(n, d)``, the point on that wall.
-        displacement: ``(n,)``, twice the overshoot; of a step that bounces several times, the sum.
+        displacement: ``(n,)``, twice the overshoot; of a step that bounces several times, the sum; at a side that
+            clips, the overshoot itself, whose mean is the same (walkers come back from there more often).
         elapsed: time over which each walker was observed.
     """
 

@@ -10,7 +10,7 @@ from pyness.errors import SystemDefinitionError
 
 __all__ = ["BOUNDARIES", "Box"]
 
-BOUNDARIES = ("reflect", "periodic", "open")
+BOUNDARIES = ("reflect", "clip", "refuse", "periodic", "open")
 #: Points of the box tried for one that lies within linear walls before the domain is taken for empty.
 TRIES = 1000
 
@@ -21,12 +21,14 @@ Wall = tuple[Sequence[float], float]
 class Box:
     """An axis-aligned box, one boundary condition for all or one per coordinate, and linear walls across it.
 
-    ``reflect``: no-flux walls at both ends, walkers are folded back. ``periodic``: the two ends are the same
-    point. ``open``: no wall; the box is only where walkers start and where pictures look.
+    ``reflect``: no-flux walls at both ends, walkers are folded back. ``clip``: the same walls, but walkers are put onto
+    them, which in the limit of short steps is the same process and at a given step is further from it. ``refuse``: a
+    walker that leaves has failed. ``periodic``: the two ends are the same point. ``open``: no wall; the box is only
+    where walkers start and where pictures look.
 
     Args:
         low, high: ``(d,)`` finite corners, ``low < high``.
-        boundary: one of ``"reflect" | "periodic" | "open"`` or a sequence of ``d`` of them.
+        boundary: one of ``"reflect" | "clip" | "refuse" | "periodic" | "open"`` or a sequence of ``d`` of them.
         walls: pairs ``(a, b)`` of ``(d,)`` coefficients and a number: no-flux walls that keep ``a . x <= b``, walkers
             are reflected along their normal ``a``. They may cross reflecting and open sides, not periodic ones.
 
@@ -98,7 +100,8 @@ class Box:
 
     @property
     def reflecting(self) -> tuple[int, ...]:
-        return self.axes("reflect")
+        """The coordinates with no-flux walls, by folding or by clipping."""
+        return tuple(axis for axis, kind in enumerate(self.boundary) if kind in ("reflect", "clip"))
 
     @property
     def periodic(self) -> tuple[int, ...]:
@@ -150,7 +153,7 @@ class Box:
         return torch.cat(found)
 
     def contains(self, x):
-        """``(...,)`` bool: inside every reflecting and periodic side and linear wall (open sides hold everything)."""
+        """``(...,)`` bool: inside every side that is not open and within every linear wall."""
         import torch
 
         inside = torch.ones(x.shape, dtype=torch.bool, device=x.device)

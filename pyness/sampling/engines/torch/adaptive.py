@@ -10,7 +10,7 @@ from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.torch.brownian import Futures, area
 from pyness.sampling.engines.torch.domain import Domain
 from pyness.sampling.engines.torch.methods import Method
-from pyness.sampling.engines.torch.record import Ledger, padded_start
+from pyness.sampling.engines.torch.record import REFUSED, Ledger, padded_start
 from pyness.sampling.stats import BINS_PER_DECADE, FIRST_DECADE, HISTOGRAM_BINS, Stats
 
 __all__ = ["run_adaptive"]
@@ -92,7 +92,18 @@ class _AdaptiveRun:
         grown = torch.where(good & (factor >= 1), torch.maximum(grown, self.h), grown)
         self.h = grown.clamp_max(self.longest)
         self._keep_noise(rejected, s, w, a)
+        if self.domain.refusing:
+            self._refuse(accepted, y)
         self._advance(accepted, y, s)
+
+    def _refuse(self, accepted: torch.Tensor, y: torch.Tensor) -> None:
+        """Enter walkers that have left through a side that refuses; they are carried along, since others go on."""
+        for row in torch.nonzero(accepted & self.domain.refused(y)).flatten().tolist():
+            self.ledger.fail(int(self.walker[row]), self._time(row), self.x[row], REFUSED)
+            self.goal[row] = self.job.plan.snapshots
+            accepted[row] = False
+            self.futures.depth[row] = 0
+            self.left[row] = self.job.plan.spacing
 
     def _propose(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Step, increment and area of every row: from the future that is known, else drawn."""

@@ -50,6 +50,7 @@ def pays(job: Job, steps: int) -> bool:
     small = torch.device(plan.device).type == "cpu" and job.system.dim <= MAX_DIM
     # which particles interact changes from step to step: nothing that can be traced
     small = small and getattr(job.system, "pair_force", None) is None
+    small = small and not job.system.domain.axes("refuse")
     # how often a step is mirrored at linear walls depends on the state too
     small = small and not job.system.domain.walls
     fixed = not job.solver.adaptive and job.solver.name != "ImplicitEM"

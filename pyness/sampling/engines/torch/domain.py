@@ -34,20 +34,26 @@ class Domain:
         self.low = torch.tensor(box.low, dtype=dtype, device=device)
         self.high = torch.tensor(box.high, dtype=dtype, device=device)
         self.width = self.high - self.low
-        kinds = box.boundary
+        kinds = self._kinds = box.boundary
         self.linear = LinearWalls(box, dtype, device) if box.walls else None
-        self._boxed = "reflect" in kinds
+        self._linear_count = len(box.walls)
+        self._boxed = bool(box.reflecting)
         self.walled = box.walled
         self.wrapped = "periodic" in kinds
-        self.open = not (self.walled or self.wrapped)
+        self.refusing = "refuse" in kinds
+        self.open = not (self.walled or self.wrapped or self.refusing)
         everywhere = torch.full_like(self.low, torch.inf)
-        reflect = torch.tensor([k == "reflect" for k in kinds], device=device)
+        reflect = torch.tensor([k in ("reflect", "clip") for k in kinds], device=device)
+        refuse = torch.tensor([k == "refuse" for k in kinds], device=device)
+        self._clip = torch.tensor([k == "clip" for k in kinds], device=device)
         periodic = torch.tensor([k == "periodic" for k in kinds], device=device)
         # an infinite corner stands for "no wall here", so that one formula serves mixed boxes
         self._wall_low = torch.where(reflect, self.low, -everywhere)
         self._wall_high = torch.where(reflect, self.high, everywhere)
         self._seam_low = torch.where(periodic, self.low, -everywhere)
         self._seam_high = torch.where(periodic, self.high, everywhere)
+        self._limit_low = torch.where(refuse, self.low, -everywhere)
+        self._limit_high = torch.where(refuse, self.high, everywhere)
 
     def outside(self, y: torch.Tensor) -> torch.Tensor:
         """``(...,)`` bool: beyond a reflecting wall."""
@@ -61,7 +67,7 @@ class Domain:
     def restore(self, y: torch.Tensor) -> torch.Tensor:
         """``y: (..., d)`` folded at the walls, however far it went, and wrapped round the periodic sides.
 
-        What lies inside is returned bit for bit.
+        What lies inside is returned bit for bit; what left through a side that refuses is NaN.
         """
         x = self._restored_box(y)
         if self.linear is None:
@@ -79,11 +85,23 @@ class Domain:
         if self._boxed:
             reach = y - self.low
             wave = self.low + (reach - 2 * self.width * torch.round(reach / (2 * self.width))).abs()
+            if "clip" in self._kinds:
+                wave = torch.where(self._clip, torch.clamp(y, self._wall_low, self._wall_high), wave)
             x = torch.where(self._beyond_sides(y), wave, x)
+        if self.refusing:
+            x = torch.where((y < self._limit_low) | (y > self._limit_high), torch.nan, x)
         if self.wrapped:
             turned = y - self.width * torch.floor((y - self.low) / self.width)
             x = torch.where((y < self._seam_low) | (y >= self._seam_high), turned, x)
         return x
+
+    def clipping(self, face: torch.Tensor) -> torch.Tensor:
+        """``(n,)`` bool: whether the faces are sides that clip."""
+        return torch.cat([self._clip.repeat_interleave(2), self._clip.new_zeros(self._linear_count)])[face]
+
+    def refused(self, y: torch.Tensor) -> torch.Tensor:
+        """``(...,)`` bool: gone through a side that refuses."""
+        return ((y < self._limit_low) | (y > self._limit_high)).any(-1)
 
     def nearest(self, y: torch.Tensor) -> torch.Tensor:
         """The point of the domain nearest to ``y``: clamped at the walls, wrapped round the periodic sides.
@@ -97,6 +115,7 @@ class Domain:
 
     def _clamped(self, y: torch.Tensor) -> torch.Tensor:
         x = torch.clamp(y, self._wall_low, self._wall_high) if self._boxed else y
+        x = torch.clamp(x, self._limit_low, self._limit_high) if self.refusing else x
         return self._restored_box(x) if self.wrapped else x
 
     def crossings(self, y: torch.Tensor, row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,6 +162,7 @@ class Domain:
         overshoot, width = (beyond - wall).abs(), high - low
         bounces = torch.floor(overshoot / width)
         displacement = 2 * (bounces + 1) * (overshoot - 0.5 * bounces * width)
+        displacement = torch.where(self._clip[axis], overshoot, displacement)
         position = self.nearest(end).scatter(1, axis.unsqueeze(1), wall.unsqueeze(1))
         if self.linear is not None:
             position = self.nearest(position)

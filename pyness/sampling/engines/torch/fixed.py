@@ -10,7 +10,7 @@ import torch
 
 from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.torch.domain import Domain
-from pyness.sampling.engines.torch.record import Ledger, padded_start
+from pyness.sampling.engines.torch.record import REFUSED, Ledger, padded_start
 from pyness.sampling.engines.torch.stride import LENGTH, Stride
 from pyness.sampling.stats import Stats
 
@@ -64,7 +64,7 @@ def run_fixed(
             if not bool(torch.isfinite(x.sum())):
                 broken = ~torch.isfinite(x).all(-1)
                 for row in torch.nonzero(broken & ~dead).flatten().tolist():
-                    ledger.fail(row, time + first * step, before[row], "not finite")
+                    ledger.fail(row, time + first * step, before[row], _reason(stride, domain, row))
                 dead |= broken
                 x = torch.where(broken.unsqueeze(-1), home, x)
             untold += count
@@ -77,6 +77,14 @@ def run_fixed(
             snapshot += 1
     tick(untold / total)
     return ledger.close(_stats(parts, block.size, evaluations))
+
+
+def _reason(stride: Stride, domain: Domain, row: int) -> str:
+    """Why a walker ended: through a side that refuses, or out of the numbers."""
+    if not domain.refusing:
+        return "not finite"
+    y, rows = stride.folded()
+    return REFUSED if bool(domain.refused(y[rows == row]).any()) else "not finite"
 
 
 def _stats(parts: list[tuple[int, float, bool]], walkers: int, evaluations: int) -> Stats:

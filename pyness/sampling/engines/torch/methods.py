@@ -126,14 +126,16 @@ class SOSRA(_Explicit):
 class ImplicitEM(_Explicit):
     """Drift-implicit Euler: ``y = x + h (theta F(y) + (1 - theta) F(x)) + sqrt(2 D(x)) w``, by Newton's method.
 
-    The Jacobian is taken at ``x`` and renewed from the third iteration on, which few steps need. The error estimate
-    is half the change of the drift over the step times ``h``, the difference from the trapezoidal rule. A walker
-    whose iteration does not converge gets NaN, which an adaptive run takes for a rejection and a fixed step for a
+    The Jacobian is taken at ``x``; the few walkers whose iteration does not converge with it go on by themselves, with
+    new Jacobians and steps halved until the next correction is shorter (the natural monotonicity test, Deuflhard,
+    Newton Methods for Nonlinear Problems, 2004, 3.3), which switches as sharp as a Michaelis-Menten pole need. The
+    error estimate is half the change of the drift over the step times ``h``, the difference from the trapezoidal rule.
+    A walker that does not converge even so gets NaN, which an adaptive run takes for a rejection and a fixed step for a
     failure.
     """
 
     needs_area, error_order = False, 1.5
-    ITERATIONS, RENEWAL = 24, 3
+    TOGETHER, ITERATIONS, HALVINGS = 4, 40, 8
 
     def __init__(self, system: System, domain: Domain, dtype: torch.dtype, device: str, theta: float = 1.0) -> None:
         super().__init__(system, domain, dtype, device)
@@ -145,24 +147,55 @@ class ImplicitEM(_Explicit):
         old, slope = self._linear(x)
         known = x + h * ((1 - self._theta) * old) + self._noise(x, w)
         weight = self._theta * h
-        y, f = x, old
+        factors = torch.linalg.lu_factor(self._newton(weight, slope))
+        y, f, first = x, old, None
         done = torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
-        first = None
-        for iteration in range(1, self.ITERATIONS + 1):
-            if iteration >= self.RENEWAL:
-                _, slope = self._linear(y)
-            newton = self._one - (weight.unsqueeze(-1) if weight.ndim else weight) * slope
-            step = torch.linalg.solve(newton, known + weight * f - y)
+        for iteration in range(1, self.TOGETHER + 1):  # noqa: B007
+            step = _solve(factors, known + weight * f - y)
             y = torch.where(done.unsqueeze(-1), y, y + step)
             f = self._drift_of_stage(y)
             size = step.abs().amax(-1)
             first = size if first is None else first
-            # what is left is smaller than the last update by the rate of convergence
-            done = done | (size <= self._close * first) | (size <= 8 * self._close**2 * y.abs().amax(-1))
-            if bool((done | ~torch.isfinite(size)).all()):
+            done = done | self._settled(size, first, y)
+            if bool(done.all()):
                 break
-        y = torch.where(done.unsqueeze(-1), y, torch.nan)
+        left = torch.nonzero(~done & torch.isfinite(known).all(-1)).flatten()
+        if left.numel():
+            own = weight[left] if weight.ndim else weight
+            y = y.index_copy(0, left, self._alone(x[left], known[left], own))
+            f = self._drift_of_stage(y)
         return y, (0.5 * h) * (f - old), 1 + iteration
+
+    def _newton(self, weight: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+        return self._one - (weight.unsqueeze(-1) if weight.ndim else weight) * slope
+
+    def _settled(self, size: torch.Tensor, first: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        # what is left is smaller than the last update by the rate of convergence
+        return (size <= self._close * first) | (size <= 8 * self._close**2 * y.abs().amax(-1))
+
+    def _alone(self, y: torch.Tensor, known: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Newton's method from ``y`` with a Jacobian and a damping of each step's own; NaN where it does not end."""
+        done = torch.zeros(y.shape[:-1], dtype=torch.bool, device=y.device)
+        first = None
+        for _ in range(self.ITERATIONS):
+            f, slope = self._linear(y)
+            factors = torch.linalg.lu_factor(self._newton(weight, slope))
+            step = _solve(factors, known + weight * f - y)
+            size = step.abs().amax(-1)
+            first = size if first is None else torch.maximum(first, size)
+            share = torch.ones_like(size)
+            for _ in range(self.HALVINGS):
+                trial = y + share.unsqueeze(-1) * step
+                next_step = _solve(factors, known + weight * self._drift_of_stage(trial) - trial)
+                worse = ~(next_step.abs().amax(-1) <= (1 - 0.25 * share) * size) & ~self._settled(size, first, y)
+                if not bool(worse.any()):
+                    break
+                share = torch.where(worse, 0.5 * share, share)
+            y = torch.where(done.unsqueeze(-1), y, trial)
+            done = done | self._settled(share * size, first, y) & (share == 1)
+            if bool(done.all()):
+                break
+        return torch.where(done.unsqueeze(-1), y, torch.nan)
 
     def _linear(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Drift and Jacobian at the nearest point of the domain; in reverse mode, whose state is each thread's own."""
@@ -175,6 +208,10 @@ class ImplicitEM(_Explicit):
             ]
         zero = torch.zeros_like(y)
         return f.detach(), torch.stack([zero if row is None else row for row in rows], dim=-2)
+
+
+def _solve(factors: tuple[torch.Tensor, torch.Tensor], r: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.lu_solve(*factors, r.unsqueeze(-1)).squeeze(-1)
 
 
 METHODS: dict[str, type[_Explicit]] = {"EM": EM, "EulerHeun": EulerHeun, "SOSRA": SOSRA, "ImplicitEM": ImplicitEM}

@@ -9,8 +9,10 @@ from pyness.sampling.engines.torch.domain import Domain
 from pyness.sampling.stats import Failure, Stats
 from pyness.sampling.walls import Walls
 
-__all__ = ["Ledger", "padded_start"]
+__all__ = ["REFUSED", "Ledger", "padded_start"]
 
+#: Why a walker failed that left through a side that refuses.
+REFUSED = "left the domain at a side that refuses"
 # crossings that are worked out together
 MANY = 20_000
 
@@ -70,5 +72,6 @@ class Ledger:
         walls = Walls(
             walls.walker[order], walls.face[order], walls.position[order], walls.displacement[order], self._elapsed
         )
-        stats.wall_hits = len(walls)
+        stats.clipped = int(self._domain.clipping(walls.face).sum())
+        stats.wall_hits = len(walls) - stats.clipped
         return BlockResult(self._block.index, walls, stats, self.failures)

@@ -143,7 +143,7 @@ def test_boltzmann_law_in_a_triangle_with_a_rotation_along_its_walls():
 
     ``p = exp(-U/D)`` stays exact, and ``e_p = E|J/p|^2 / D``: score-free value and midpoint need the wall terms.
     """
-    D, c = 0.3, 6.0
+    D, c = 0.3, 1.0
     box = Box([0, 0], [2, 2], "reflect", [((1.0, 1.0), 1.0)])
 
     def U(x):
