@@ -190,9 +190,7 @@ class Collective:
         x = flat[:: max(1, len(flat) // JUDGED)].double()
         z = self(x)
         if not bool(torch.isfinite(z).all()):
-            raise InputError(
-                "reduce gives values that are not finite on the samples", "give a map that is finite there"
-            )
+            raise InputError("reduce is not finite on all samples", "give a map that is finite there")
         spread, size = z.std(0), z.abs().amax(0).clamp_min(1e-300)
         for name, flat_one in zip(self.names, (spread <= CONSTANT * size).tolist(), strict=True):
             if flat_one:

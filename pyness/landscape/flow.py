@@ -26,6 +26,8 @@ __all__ = ["Flow", "fit_flow"]
 TRANSFORMS, COMPONENTS = 2, 8
 BATCH, RATE, CLIP = 1024, 3e-3, 5.0
 VALIDATION, EVERY = 0.1, 50
+#: Of the range of the samples, on either side, and how steeply the potential rises beyond.
+ROOM, CONFINEMENT = 0.25, 400.0
 #: Up to this dimension the curvature is exact, one backward pass to a coordinate; beyond it by random probes.
 EXACT_UP_TO, PROBES = 16, 4
 STATE = ("step", "weights", "optimizer", "generator", "best", "best_weights")
@@ -35,7 +37,8 @@ class Flow:
     """``-log q`` of a normalising flow, with the face of ``Network`` as far as a landscape uses it.
 
     Attributes:
-        tensors: ``center (d,)``, ``scale (d,)`` and the flow's own under ``flow.``.
+        tensors: ``center (d,)``, ``scale (d,)``, the hull ``low (d,)``, ``high (d,)`` and those under ``flow.``.
+            Beyond the hull, where no sample is, the potential of the nearest point in it rises by a cubic.
     """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor], units: int) -> None:
@@ -59,9 +62,8 @@ class Flow:
 
     def value(self, x: torch.Tensor) -> torch.Tensor:
         """``Phi``, ``(n,)``."""
-        scale = self.tensors["scale"]
         with torch.no_grad():
-            return scale.log().sum() - self._log_density((x - self.tensors["center"]) / scale)
+            return self._potential(x)
 
     def gradient(self, x: torch.Tensor) -> torch.Tensor:
         """``grad Phi``, ``(n, d)``."""
@@ -90,11 +92,14 @@ class Flow:
 
     def _gradient(self, x: torch.Tensor, graph: bool) -> torch.Tensor:
         with torch.enable_grad():
-            log_density = self._log_density((x - self.tensors["center"]) / self.tensors["scale"])
-            return -torch.autograd.grad(log_density.sum(), x, create_graph=graph)[0]
+            return torch.autograd.grad(self._potential(x).sum(), x, create_graph=graph)[0]
 
-    def _log_density(self, z: torch.Tensor) -> torch.Tensor:
-        return self.module().log_prob(z)
+    def _potential(self, x: torch.Tensor) -> torch.Tensor:
+        low, high, scale = (self.tensors[name] for name in ("low", "high", "scale"))
+        inside = torch.minimum(torch.maximum(x, low), high)
+        beyond = (x - inside) / (high - low)
+        log_density = self.module().log_prob((inside - self.tensors["center"]) / scale)
+        return scale.log().sum() - log_density + CONFINEMENT * beyond.abs().pow(3).sum(-1)
 
 
 def fit_flow(
@@ -163,7 +168,9 @@ def fit_flow(
             if checkpoint is not None:
                 state = (step, module.state_dict(), optimizer.state_dict(), generator.get_state(), best, best_weights)
                 write_checkpoint(checkpoint, dict(zip(STATE, state, strict=True)), dict(metadata))
-    tensors = {"center": center, "scale": scale} | {f"flow.{name}": t for name, t in best_weights.items()}
+    room = ROOM * (x.max(0).values - x.min(0).values).clamp_min(1e-12)
+    hull = {"low": x.min(0).values - room, "high": x.max(0).values + room}
+    tensors = {"center": center, "scale": scale} | hull | {f"flow.{name}": t for name, t in best_weights.items()}
     return Flow(tensors, options["units"])
 
 
