@@ -47,7 +47,8 @@ def steady_state(
         system: d <= 3, diffusion a number, a diagonal, or a function that returns a diagonal.
         shape: cells per axis, at least 8 each. The cell size should resolve the noise, ``|F| h < D``, where the
             density is large; otherwise numerical diffusion dominates (see ``epr_error``).
-        low, high: corners of the window, by default those of the system's truth, if it has any. Open sides take any; reflecting and periodic sides must keep their own.
+        low, high: corners of the window, by default those of the system's truth, if it has any. Open sides take any;
+            walls and periodic sides must keep their own.
 
     Returns:
         GridSolution: density, potential, current velocity, entropy production rate and its discretisation error.
