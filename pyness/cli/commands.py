@@ -43,7 +43,9 @@ def _system_record(name: str) -> dict[str, Any]:
 
     system = registry.get(name)
     truth = {"epr": system.truth.epr, "epr_error": system.truth.epr_error, "source": system.truth.source}
-    return {**system.to_dict(), "solver": system.solver, "plan": system.plan, "truth": truth}
+    box = system.domain
+    walls = [box.face_name(2 * box.dim + k, system.variables) for k in range(len(box.walls))]
+    return {**system.to_dict(), "walls": walls, "solver": system.solver, "plan": system.plan, "truth": truth}
 
 
 def _one_system(name: str, as_json: bool) -> None:
@@ -59,6 +61,7 @@ def _one_system(name: str, as_json: bool) -> None:
         [
             ["source", record["source"]],
             ["variables", ", ".join(f"{v} in [{number(a)}, {number(b)}] ({kind})" for v, a, b, kind in box)],
+            *([["linear walls", ", ".join(record["walls"])]] if record["walls"] else []),
             ["parameters", pairs(record["parameters"])],
             ["solver", record["solver"] or "-"],
             ["plan", pairs(record["plan"])],

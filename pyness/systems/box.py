@@ -129,6 +129,15 @@ class Box:
         length = a.norm(dim=1)
         return (a / length[:, None]).to(device, dtype), (b / length).to(device, dtype)
 
+    def face_name(self, face: int, variables: Sequence[str]) -> str:
+        """A face in words: ``"x = 0"``, or ``"+1 x -1 y <= 0"`` for a linear wall."""
+        axis, side = divmod(face, 2)
+        if axis < self.dim:
+            return f"{variables[axis]} = {(self.low, self.high)[side][axis]:g}"
+        a, b = self.walls[face - 2 * self.dim]
+        terms = [f"{v:+g} {name}" for v, name in zip(a, variables, strict=True) if v]
+        return f"{' '.join(terms)} <= {b:g}"
+
     def uniform(self, count: int, generator=None, dtype=None, device=None):
         """``(count, d)`` points drawn uniformly from the box, within the linear walls if there are any."""
         import torch

@@ -39,7 +39,7 @@ def refuse_oblique(box: Box, diffusion: Diffusion, variables: Sequence[str], x: 
         if bool(oblique.any()):
             point = [round(v, 4) for v in at[oblique][0].tolist()]
             raise SystemDefinitionError(
-                f"reflection at the wall {_name(box, face, variables)} is not its no-flux condition: D times its "
+                f"reflection at the wall {box.face_name(face, variables)} is not its no-flux condition: D times its "
                 f"normal leans sideways at x = {point}",
                 "scale or rotate the coordinates so that D is a number for those the wall involves, or open the wall",
             )
@@ -55,12 +55,3 @@ def _on_face(box: Box, face: int, n: torch.Tensor, x: torch.Tensor) -> torch.Ten
     at = x - (x @ n - offset).unsqueeze(-1) * n
     # where the foot of the perpendicular lies off the domain D need not be defined: the point itself will do
     return torch.where(box.contains(at).unsqueeze(-1), at, x)
-
-
-def _name(box: Box, face: int, variables: Sequence[str]) -> str:
-    axis, side = divmod(face, 2)
-    if axis < box.dim:
-        return f"{variables[axis]} = {(box.low, box.high)[side][axis]:g}"
-    a, b = box.walls[face - 2 * box.dim]
-    terms = [f"{v:+g} {name}" for v, name in zip(a, variables, strict=True) if v]
-    return f"{' '.join(terms)} <= {b:g}"
