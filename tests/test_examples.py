@@ -27,3 +27,15 @@ def test_integrators(tmp_path, name, said):
     )
     assert said in run.stdout
     assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.validate
+def test_cell_cycle_solvers(tmp_path):
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / "cell_cycle_solvers.py", "64"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(run.stdout.splitlines()) == 9

@@ -49,7 +49,7 @@ def from_potential(
     Raises:
         SystemDefinitionError: a rotation that is not antisymmetric, a reflecting domain, and what ``System`` refuses.
     """
-    if domain.reflecting:
+    if domain.walled:
         raise SystemDefinitionError("a prescribed steady state in a box with walls", "give an open or periodic domain")
     noise = Diffusion(diffusion, dim)
     x = domain.uniform(16, torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -198,16 +198,17 @@ class ImplicitEM(_Explicit):
         return torch.where(done.unsqueeze(-1), y, torch.nan)
 
     def _linear(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Drift and Jacobian at the nearest point of the domain; in reverse mode, whose state is each thread's own."""
+        """Drift and Jacobian at the nearest point of the domain; in reverse mode, whose state is each thread's own.
+
+        A copy of the batch for each row of the Jacobian, all in one pass: of few walkers most of the time is calls.
+        """
+        rows, d = y.shape
         with torch.enable_grad():
-            y = y.detach().requires_grad_()
-            f = self._drift_of_stage(y)
-            rows = [
-                torch.autograd.grad(f[..., i].sum(), y, retain_graph=True, allow_unused=True)[0]
-                for i in range(y.shape[-1])
-            ]
-        zero = torch.zeros_like(y)
-        return f.detach(), torch.stack([zero if row is None else row for row in rows], dim=-2)
+            copies = y.detach().repeat(d, 1).requires_grad_()
+            f = self._drift_of_stage(copies)
+            own = torch.diagonal(f.reshape(d, rows, d), dim1=0, dim2=2)
+            (slope,) = torch.autograd.grad(own.sum(), copies)
+        return f[:rows].detach(), slope.reshape(d, rows, d).transpose(0, 1)
 
 
 def _solve(factors: tuple[torch.Tensor, torch.Tensor], r: torch.Tensor) -> torch.Tensor:
