@@ -22,7 +22,7 @@ __all__ = ["Basin", "Basins", "Saddle", "find_basins"]
 
 STATES, MOST = 2000, 12
 DESCENTS, FIRST_STEP = 300, 1e-2
-NEAR, LEAP, FLAT = 0.1, 0.05, 1e-6
+NEAR, LEAP, FLAT, TOUCH = 0.1, 0.05, 1e-6, 1e-9
 IMAGES, RELAXATIONS = 33, 400
 NEWTON, TRUST = 40, 0.1
 #: In k_B T: minima with less than this between them are one basin.
@@ -115,7 +115,7 @@ def find_basins(landscape: Landscape, samples: Samples) -> Basins:
 
 
 class _Surface:
-    """The potential in scaled coordinates ``y = (x - center) / scale``, kept within sides that have walls."""
+    """The potential in scaled coordinates ``y = (x - center) / scale``, kept within walls."""
 
     def __init__(self, landscape: Landscape, samples: Samples) -> None:
         self.network, system = landscape.network, landscape.system
@@ -126,6 +126,10 @@ class _Surface:
         for axis in system.domain.reflecting:
             self.low[axis] = (system.domain.low[axis] - self.center[axis]) / self.scale[axis]
             self.high[axis] = (system.domain.high[axis] - self.center[axis]) / self.scale[axis]
+        # linear walls m . y <= o in scaled coordinates
+        normals, offsets = system.domain.linear(self.center.dtype, self.center.device)
+        length = (normals * self.scale).norm(dim=1)
+        self.normals, self.offsets = normals * self.scale / length[:, None], (offsets - normals @ self.center) / length
         for axis in system.domain.periodic:
             self.period[axis] = system.domain.width[axis] / self.scale[axis]
 
@@ -142,7 +146,11 @@ class _Surface:
         """The gradient, without what points out of a wall that the state is at."""
         slope = self.network.gradient(self.network.places(self.plain(y))) * self.scale
         out = ((y <= self.low) & (slope > 0)) | ((y >= self.high) & (slope < 0))
-        return torch.where(out, 0.0, slope)
+        slope = torch.where(out, 0.0, slope)
+        for normal, offset in zip(self.normals, self.offsets, strict=True):
+            outwards = ((y @ normal >= offset - TOUCH) * (slope @ normal)).clamp_max(0.0)
+            slope = slope - outwards[:, None] * normal
+        return slope
 
     def hessian(self, y: torch.Tensor, step: float = 1e-4) -> torch.Tensor:
         """``(d, d)`` at ``y: (d,)``, by differences of the gradient."""
@@ -153,6 +161,8 @@ class _Surface:
         return 0.5 * (rows + rows.mT)
 
     def within(self, y: torch.Tensor) -> torch.Tensor:
+        for normal, offset in zip(self.normals, self.offsets, strict=True):
+            y = y - (y @ normal - offset).clamp_min(0.0).unsqueeze(-1) * normal
         return torch.maximum(torch.minimum(y, self.high), self.low)
 
     def between(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -378,7 +378,7 @@ def _recorder(
 ) -> Callable[[State, Network, dict[str, float]], None]:
     """What happens after each step: the certificate on a part of the held-out walkers, log, checkpoint, progress."""
     residual = None
-    if not system.domain.reflecting:
+    if not system.domain.walled:
         judged = held_out.states[:2000, -1].double().to(network.tensors["weights"])
         residual = Residual(network, system, judged, problem.rate)
 

@@ -114,3 +114,13 @@ def test_ripples_are_no_basins():
     (saddle,) = found.saddles
     near_zero = min(saddle.at.item() % 1, 1 - saddle.at.item() % 1)
     assert near_zero < 1e-3
+
+
+def test_a_minimum_on_a_linear_wall():
+    """A well behind the wall x + y <= 1: its nearest point on the wall, in the metric of the samples or any other."""
+    box = pyness.Box([-3.0, -3.0], [3.0, 3.0], "open", walls=[((1.0, 1.0), 1.0)])
+    system = pyness.System("cut", 2, lambda x: -x, 0.1, box)
+    states = box.uniform(500, torch.Generator().manual_seed(0), dtype=torch.float64)
+    known = Known(system, lambda x: 4 * (x - 1.0).square().sum(-1))
+    (basin,) = find_basins(known, pyness.Samples.from_states(system, states)).basins
+    assert basin.at.tolist() == pytest.approx([0.5, 0.5], abs=1e-2)

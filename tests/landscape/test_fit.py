@@ -116,7 +116,7 @@ def test_many_dimensions():
     """Two wells in eight dimensions stand on a mixture of two Gaussians, whose depths the network keeps."""
     dim = 8
     apart = torch.zeros(dim, dtype=torch.float64)
-    apart[0] = 2.0
+    apart[0] = 4.0
 
     def phi(x):
         wide = 0.5 * x.square().sum(-1)
@@ -126,7 +126,7 @@ def test_many_dimensions():
 
     turn = torch.zeros(dim, dim, dtype=torch.float64)
     turn[0, 1], turn[1, 0] = 1.0, -1.0
-    box = pyness.Box([-3.0] * dim, [4.0] * dim, "open")
+    box = pyness.Box([-3.0] * dim, [6.0] * dim, "open")
     system = pyness.systems.from_potential(
         "two", dim, phi, 0.5, turn, box, solver="EulerHeun:dt=0.02", plan={"walkers": 1000}
     )
@@ -137,12 +137,12 @@ def test_many_dimensions():
         x = torch.randn(count, dim, generator=generator, dtype=torch.float64)
         return torch.where(first, x, apart + 0.3**0.5 * x)
 
-    samples = pyness.Samples.from_states(system, draw(12_000))
+    samples = pyness.Samples.from_states(system, draw(16_000))
     landscape = pyness.fit_landscape(
         system, samples, seed=0, units=15, points=1500, contrast=4000, steps=6, progress=False
     )
     assert len(landscape.network.base.weights) == 2
     x = draw(10_000)
     off = landscape.potential(x) - 0.5 * phi(x)
-    assert off.std().item() < 0.1 * 0.5
+    assert off.std().item() < 0.25 * 0.5
     assert len(landscape.basins(samples).basins) == 2
