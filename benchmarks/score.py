@@ -1,4 +1,4 @@
-"""The published score network against the default one: forward pass and training step, and held-out error at N = 256.
+"""The published score network against the default ones: forward pass and training step, and held-out error at N = 256.
 
     python benchmarks/score.py [--particles 4096] [--neighbours 64] [--threads 2] [--repeats 3] [--train SECONDS]
 
@@ -11,6 +11,7 @@ their errors on held-out walkers.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -44,6 +45,15 @@ def step(network: torch.nn.Module, states: torch.Tensor) -> None:
     network.zero_grad(set_to_none=True)
 
 
+def spread(system: ParticleSystem, generator: torch.Generator) -> torch.Tensor:
+    """One snapshot in which particles touch but hardly overlap: a square lattice, shaken."""
+    side = math.ceil(math.sqrt(system.n_particles))
+    grid = torch.cartesian_prod(torch.arange(side), torch.arange(side))[: system.n_particles].double()
+    shake = 0.2 * torch.rand(grid.shape, generator=generator, dtype=torch.float64)
+    g = system.activity.draw((1, *grid.shape), generator, torch.float64)
+    return system.join((system.box.width[0] / side * (grid + shake)).unsqueeze(0), g)
+
+
 def timed(system: ParticleSystem, description: dict, states: torch.Tensor, repeats: int, share: float) -> None:
     network = build(system, description, "equilibrium")
 
@@ -62,7 +72,7 @@ def train(budget: float, neighbours: int) -> None:
     samples = pyness.sample(system, engine="torch", walkers=8, burn_in=2000.0, snapshots=10, spacing=500.0)
     for description in (
         {"arch": "local-transformer", "neighbours": neighbours, "width": 32},
-        {"arch": "attention", "channels": 4, "hidden": 32, "width": 32},
+        {"arch": "contacts", "hidden": 8, "width": 32},
     ):
         options = {"batch": 512, "loss": "denoising", "alpha": 0.003, "progress": False}
         begin = time.perf_counter()
@@ -87,12 +97,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     system = pyness.systems.get("aoup-mips", n_particles=arguments.particles)
     generator = torch.Generator().manual_seed(0)
-    states = system.draw_start("uniform", 1, generator, torch.float64)
+    states = spread(system, generator)
     print(f"{arguments.particles} particles, {arguments.threads} threads")
-    timed(system, {"arch": "attention"}, states, arguments.repeats, 1.0)
+    for arch in ("contacts", "attention"):
+        timed(system, {"arch": arch}, states, arguments.repeats, 1.0)
     part = min(arguments.part, arguments.particles)
     few = pyness.systems.get("aoup-mips", n_particles=part)
-    some = few.draw_start("uniform", 1, generator, torch.float64)
+    some = spread(few, generator)
     description = {"arch": "local-transformer", "neighbours": arguments.neighbours}
     timed(few, description, some, arguments.repeats, arguments.particles / part)
     if arguments.train:

@@ -27,12 +27,14 @@ from pyness.systems import ParticleSystem, System
 __all__ = ["fit_score"]
 
 #: Training steps and particles of a batch where none are given.
-STEPS = {"dense": 1000, "attention": 800, "local-transformer": 2000}
-RATE = {"dense": 5e-3, "attention": 2e-3, "local-transformer": 3e-4}
-BATCH = {"dense": 1024, "attention": 2048, "local-transformer": 512}
+STEPS = {"dense": 1000, "contacts": 400, "attention": 800, "local-transformer": 2000}
+RATE = {"dense": 5e-3, "contacts": 3e-3, "attention": 2e-3, "local-transformer": 3e-4}
+BATCH = {"dense": 1024, "contacts": 4096, "attention": 2048, "local-transformer": 512}
 LOOKS = 20
 #: Numbers kept of the training states of a dense network at the most.
 REMEMBERED = 40_000_000
+#: Numbers of training states that a network may keep made ready, which takes some hundred times as many.
+BUNDLED = 1 << 19
 
 
 def fit_score(
@@ -65,6 +67,7 @@ def fit_score(
     neighbours: int | None = None,
     blocks: int | None = None,
     heads: int | None = None,
+    order: int | None = None,
     device: str = "cpu",
     precision: str = "float32",
     checkpoint: str | Path | None = None,
@@ -79,7 +82,8 @@ def fit_score(
 
     Args:
         seed: of everything random in the training.
-        arch: ``"dense"`` (few coordinates), ``"attention"`` (particles), ``"local-transformer"`` (the published one).
+        arch: ``"dense"`` (few coordinates), ``"contacts"`` (particles without noise of positions), ``"attention"``
+            (particles), ``"local-transformer"`` (the published one).
         loss: ``"implicit"``: score matching with derivatives, no bias; ``"denoising"``: of samples moved by
             ``alpha``, the score of the smoothed density; ``"dynamics"``: by the noise of a step ``alpha``.
         alpha: width of the smoothing, or the time step; needed by the last two.
@@ -93,7 +97,8 @@ def fit_score(
         clip: largest norm of a gradient.
         probes: random directions for derivatives with respect to positions.
         held_out: fraction of walkers that training does not see.
-        width, depth, gradient, radius, channels, hidden, equivariant, neighbours, blocks, heads: of the architecture.
+        width, depth, gradient, radius, channels, hidden, equivariant, neighbours, blocks, heads, order: of the
+            architecture.
         precision: ``"float32"`` or ``"bfloat16"`` (with float32 weights).
         checkpoint: file that training goes on from with ``resume=True``, bit for bit.
         log: JSON-lines file with the loss and the error of the averaged score on held-out states.
@@ -106,7 +111,7 @@ def fit_score(
     check_samples(system, samples)
     given = {"width": width, "depth": depth, "gradient": gradient, "radius": radius, "channels": channels,
              "hidden": hidden, "equivariant": equivariant, "neighbours": neighbours, "blocks": blocks,
-             "heads": heads}  # fmt: skip
+             "heads": heads, "order": order}  # fmt: skip
     network = describe(system, arch, given)
     kind = network["arch"]
     options = {
@@ -193,10 +198,12 @@ class _Trainer:
         self.rank, self.size = rank_and_size()
         self.mask = self._mask()
         self.known = self._known()
+        self.bundles = self._bundles()
+        self.prepared: dict[int, Any] = {}
 
     def _subset(self, judged: Samples) -> torch.Tensor:
         flat = judged.states.reshape(-1, judged.dim)
-        room = max(1, min(len(flat), 4 * self.rows))
+        room = max(1, min(len(flat), 2 * self.rows))
         chosen = torch.linspace(0, len(flat) - 1, room).round().long()
         return flat[chosen].to(self.device)
 
@@ -208,6 +215,30 @@ class _Trainer:
         self.states = self.states[:: max(1, math.ceil(len(self.states) * entries / REMEMBERED))]
         parts = [self.model.lift(part.to(self.device)) for part in self.states.split(8192)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _bundles(self) -> tuple[torch.Tensor, ...]:
+        """Batches that a network makes ready once and keeps, where it can; their random signs are kept with them."""
+        if not hasattr(self.model, "prepare") or self.options["loss"] != "implicit":
+            return ()
+        count = min(len(self.states) // self.rows, max(1, BUNDLED // (self.rows * self.system.dim)))
+        generator = torch.Generator().manual_seed(self.metadata["seed"] + self.rank)
+        order = torch.randperm(len(self.states), generator=generator)
+        return order[: max(1, count) * self.rows].split(self.rows)
+
+    def _batch(self, part: int) -> tuple[torch.Tensor, dict[str, Any]]:
+        """States of a batch, and what is known of them."""
+        if not self.bundles:
+            rows = torch.randint(len(self.states), (self.rows,), generator=self._generator(0, part))
+            return self.states[rows].to(self.device), {name: value[rows] for name, value in self.known.items()}
+        # each bundle once before any comes again
+        turn, place = divmod(self.step * self.options["accumulate"] + part, len(self.bundles))
+        generator = torch.Generator().manual_seed(self.metadata["seed"] * 1009 + turn)
+        number = torch.randperm(len(self.bundles), generator=generator)[place].item()
+        states = self.states[self.bundles[number]].to(self.device)
+        if number not in self.prepared:
+            generator = torch.Generator(self.device).manual_seed(self.metadata["seed"] * 100_003 + number)
+            self.prepared[number] = self.model.prepare(states, generator, self.options["probes"])
+        return states, {"prepared": self.prepared[number]}
 
     def _mask(self) -> torch.Tensor:
         """What denoising perturbs."""
@@ -269,9 +300,7 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part in range(options["accumulate"]):
-            rows = torch.randint(len(self.states), (self.rows,), generator=self._generator(0, part))
-            states = self.states[rows].to(self.device)
-            known = {name: value[rows] for name, value in self.known.items()}
+            states, known = self._batch(part)
             with self._precision():
                 loss = self._loss(states, self._generator(1, part), known)
             (loss / options["accumulate"]).backward()
@@ -293,7 +322,7 @@ class _Trainer:
             return (self.step + 1) / (rising + 1)
         return 0.5 * (1 + math.cos(math.pi * (self.step - rising) / max(1, steps - rising)))
 
-    def _loss(self, states: torch.Tensor, generator: torch.Generator, known: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _loss(self, states: torch.Tensor, generator: torch.Generator, known: dict[str, Any]) -> torch.Tensor:
         options, system = self.options, self.system
         if options["loss"] == "implicit":
             value, residual = losses.implicit(
@@ -324,9 +353,13 @@ class _Trainer:
         self.model.load_state_dict(self.average)
         generator = torch.Generator(self.device).manual_seed(self.metadata["seed"])
         with torch.no_grad():
-            parts = [
-                losses.implicit(self.model, self.system, part, generator, probes=2)[0]
-                for part in self.judged.split(self.rows)
-            ]
+            parts = []
+            for place, part in enumerate(self.judged.split(self.rows)):
+                known = {}
+                if self.bundles:
+                    if -1 - place not in self.prepared:
+                        self.prepared[-1 - place] = self.model.prepare(part, generator, 2)
+                    known = {"prepared": self.prepared[-1 - place]}
+                parts.append(losses.implicit(self.model, self.system, part, generator, probes=2, **known)[0])
         self.model.load_state_dict(now)
         return (torch.cat(parts).mean().item() - self.baseline) / self.fisher

@@ -7,7 +7,7 @@ the error ``E|s_t - s|_D^2`` of the score.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -34,7 +34,7 @@ def implicit(
     *,
     probes: int = 1,
     residual: bool = False,
-    **known: torch.Tensor,
+    **known: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Implicit score matching, ``s . D s + 2 div(D s)``, ``(n,)``.
 

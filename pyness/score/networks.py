@@ -10,6 +10,7 @@ from torch import nn
 
 from pyness.errors import InputError, UnknownNameError
 from pyness.score.attention import AttentionScore
+from pyness.score.contacts import ContactScore, suits
 from pyness.score.dense import DenseScore, fits
 from pyness.score.local_transformer import LocalTransformer
 from pyness.systems import ParticleSystem, System
@@ -18,12 +19,14 @@ __all__ = ["ARCHITECTURES", "build", "describe"]
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "dense": DenseScore,
+    "contacts": ContactScore,
     "attention": AttentionScore,
     "local-transformer": LocalTransformer,
 }
 #: Keywords of each architecture that can be given.
 _KEYWORDS = {
     "dense": ("width", "depth", "gradient"),
+    "contacts": ("order", "hidden", "width"),
     "attention": ("radius", "channels", "hidden", "width", "equivariant"),
     "local-transformer": ("neighbours", "width", "blocks", "heads"),
 }
@@ -37,7 +40,7 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
         InputError: one for particles on a plain system, or keywords it does not have.
     """
     if arch is None:
-        arch = "dense" if fits(system) else "attention"
+        arch = "dense" if fits(system) else "contacts" if suits(system) else "attention"
     if arch not in ARCHITECTURES:
         raise UnknownNameError.of("arch", str(arch), ARCHITECTURES)
     if arch != "dense" and not (isinstance(system, ParticleSystem) and system.n_particles > 1):

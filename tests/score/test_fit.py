@@ -127,7 +127,11 @@ def few():
     return system, pyness.sample(system, engine="torch", **plan)
 
 
-SMALL = {"attention": {"hidden": 8, "channels": 2, "width": 16}, "local-transformer": {"neighbours": 5, "width": 16}}
+SMALL = {
+    "contacts": {"hidden": 4, "width": 8, "order": 2},
+    "attention": {"hidden": 8, "channels": 2, "width": 16},
+    "local-transformer": {"neighbours": 5, "width": 16},
+}
 
 
 @pytest.mark.parametrize("arch", SMALL)
@@ -160,9 +164,22 @@ def test_interrupted_training_goes_on_bit_for_bit(few, arch, tmp_path, monkeypat
         fit_score(system, samples, checkpoint=path, resume=True, **options)
 
 
+@pytest.mark.parametrize("arch", ["contacts", "attention"])
+def test_half_precision_keeps_full_weights(few, arch):
+    system, samples = few
+    half = fit_score(system, samples, **SHORT, **SMALL[arch], arch=arch, precision="bfloat16")
+    full = fit_score(system, samples, **SHORT, **SMALL[arch], arch=arch)
+    changed = False
+    for a, b in zip(half.network.state_dict().values(), full.network.state_dict().values(), strict=True):
+        assert a.dtype == b.dtype
+        assert torch.isfinite(a).all()
+        changed |= not torch.equal(a, b)
+    assert changed
+
+
 def test_saved_scores_give_the_same_numbers_and_transfer(few, tmp_path):
     system, samples = few
-    score = fit_score(system, samples, **SHORT, hidden=8, channels=2, width=16)
+    score = fit_score(system, samples, **SHORT, **SMALL["contacts"])
     score.save(tmp_path / "model.safetensors")
     loaded = Score.load(tmp_path / "model.safetensors")
     x = samples.states[0]

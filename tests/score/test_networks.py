@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pyness.errors import InputError, UnknownNameError
 from pyness.score import probing
 from pyness.score.attention import AttentionScore
+from pyness.score.contacts import ContactScore
 from pyness.score.dense import DenseScore
 from pyness.score.local_transformer import LocalTransformer
 from pyness.score.networks import describe
@@ -69,11 +70,32 @@ def test_attention_knows_its_derivatives(name, equivariant, monkeypatch):
         torch.testing.assert_close(found.sum(-1), expected.sum(-1), atol=1e-9, rtol=1e-9)
 
 
-def test_random_probes_are_right_on_average():
-    system, made = network("aoup-trap-64", system={"n_particles": 10})
+def contacts(particles=14, **options):
+    return network("aoup-mips", ContactScore, system={"n_particles": particles}, order=3, hidden=4, width=8, **options)
+
+
+def test_contacts_know_their_derivatives(monkeypatch):
+    monkeypatch.setattr(probing, "EXACT_UP_TO", 1000)
+    system, made = contacts()
     x = states(system)
-    exact = system.split(diagonal(made, x) * system.diffusion.value)[0].sum((-1, -2))
-    drawn = system.split(made.with_terms(x.repeat(100, 1), torch.Generator().manual_seed(0))[1])[0].sum((-1, -2))
+    s, terms = made.with_terms(x)
+    torch.testing.assert_close(s, made(x))
+    h = 1e-6
+    for axis in range(28, 56, 9):
+        step = h * torch.eye(56, dtype=torch.float64)[axis]
+        slope = (made(x + step) - made(x - step))[:, axis] / (2 * h)
+        torch.testing.assert_close(terms[:, axis], system.activity.rate * slope, atol=1e-8, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["attention", "contacts"])
+def test_random_probes_are_right_on_average(kind, monkeypatch):
+    block = 0 if kind == "attention" else 1
+    system, made = contacts(10) if block else network("aoup-trap-64", system={"n_particles": 10})
+    x = states(system)
+    with monkeypatch.context() as patch:
+        patch.setattr(probing, "EXACT_UP_TO", 1000)
+        exact = system.split(made.with_terms(x)[1])[block].sum((-1, -2))
+    drawn = system.split(made.with_terms(x.repeat(100, 1), torch.Generator().manual_seed(0))[1])[block].sum((-1, -2))
     drawn = drawn.reshape(100, 2)
     assert ((drawn.mean(0) - exact).abs() < 4 * drawn.std(0) / 10 + 1e-9).all()
     assert (drawn.std(0) > 1e-6).all()
@@ -115,12 +137,14 @@ def test_dense_networks_know_their_derivatives(name, gradient):
 
 @settings(deadline=None, max_examples=15)
 @given(
-    seed=st.integers(0, 10**6), kind=st.sampled_from(["attention", "plain attention", "transformer"]),
+    seed=st.integers(0, 10**6), kind=st.sampled_from(["attention", "plain attention", "contacts", "transformer"]),
     name=st.sampled_from(["aoup-mips", "abp"]),
 )  # fmt: skip
 def test_permutation_translation_and_wrapping(seed, kind, name):
     if kind == "transformer":
         system, made = network("aoup-mips", LocalTransformer, neighbours=5, width=16, blocks=1)
+    elif kind == "contacts":
+        system, made = contacts()
     else:
         system, made = network(name, equivariant=kind == "attention")
     generator = torch.Generator().manual_seed(seed)
@@ -139,12 +163,12 @@ def test_permutation_translation_and_wrapping(seed, kind, name):
 @settings(deadline=None, max_examples=15)
 @given(
     seed=st.integers(0, 10**6), angle=st.floats(0, 2 * math.pi), flip=st.booleans(),
-    name=st.sampled_from(["aoup-trap-64", "aoup-free-space"]),
+    name=st.sampled_from(["aoup-trap-64", "aoup-free-space", "contacts"]),
 )  # fmt: skip
 def test_rotation_and_reflection(seed, angle, flip, name):
     """In open space every rotation, in the box the ones that map it onto itself."""
-    boxed = name == "aoup-free-space"
-    system, made = network("aoup-mips" if boxed else name)
+    boxed = name != "aoup-trap-64"
+    system, made = contacts() if name == "contacts" else network("aoup-mips" if boxed else name)
     if boxed:
         angle = round(angle / (math.pi / 2)) * math.pi / 2
     R = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
@@ -188,8 +212,27 @@ def test_attention_fades_out_smoothly_and_the_published_network_jumps():
     assert (of_first(3.0) - far).abs().max() > 1e-4
 
 
-def test_touching_particles_have_finite_scores_and_gradients():
-    system, made = network("aoup-mips")
+def test_contacts_fade_out_smoothly():
+    system, made = contacts(6)
+    made.stiffness.fill_(0.3)
+    x, g = system.split(states(system, 1))
+    x = x.clone()
+    x[0] = torch.tensor([[1.0, 1.0], [1.0, 3.2], [5.0, 1.0], [5.0, 3.2], [3.0, 5.5], [7.0, 5.0]])
+
+    def of_first(r):
+        y = x.clone()
+        y[0, 1, 1] = 1.0 + r
+        return system.split(made(system.join(y, g)))[1][0, 0]
+
+    # where the stiffness passes the floor, 0.009 of a contact of unit stiffness
+    edge = 2 + math.log(1 / 0.009 - 1) / 7.5
+    jump = (of_first(edge - 1e-5) - of_first(edge + 1e-5)).abs().max()
+    assert jump < 1e-3 * (of_first(2.2) - of_first(edge)).abs().max()
+
+
+@pytest.mark.parametrize("kind", ["attention", "contacts"])
+def test_touching_particles_have_finite_scores_and_gradients(kind):
+    system, made = contacts() if kind == "contacts" else network("aoup-mips")
     x, g = system.split(states(system, 1))
     x[0, 1] = x[0, 0]
     s, terms = made.with_terms(system.join(x, g))
@@ -215,8 +258,12 @@ def test_refusals():
         describe(mips, "attentoin", {})
     with pytest.raises(InputError, match="give 'dense'"):
         describe(ring, "attention", {})
-    with pytest.raises(InputError, match="neighbours is 3 and 'attention' has none"):
+    with pytest.raises(InputError, match="neighbours is 3 and 'contacts' has none"):
         describe(mips, None, {"neighbours": 3})
+    with pytest.raises(InputError, match=r"'contacts' for 'aoup-trap-64'.*take 'attention'"):
+        ContactScore(get("aoup-trap-64"), "none")
+    with pytest.raises(InputError, match="order is 0"):
+        ContactScore(mips, "none", order=0)
     with pytest.raises(InputError, match="activities alone"):
         LocalTransformer(get("aoup-trap-64"), "none", neighbours=4)
     with pytest.raises(InputError, match="give 'equilibrium'"):
