@@ -92,9 +92,9 @@ def gaussian_mixture(
         domain=Box((means.amin(0) - 0.4).tolist(), (means.amax(0) + 0.4).tolist(), "open"),
         parameters={"D": D, "rotation": rotation if isinstance(rotation, int | float) else A.tolist(),
                     "weights": share.tolist()},
-        # three relaxation times of the weights at a step that is a tenth of the time in a component
+        # five relaxation times of the weights (40 / D) at a step that is a tenth of the time in a component
         solver=f"EulerHeun:dt={0.001 / D:.6g}",
-        plan={"walkers": 10_000, "burn_in": 120 / D, "burn_in_dt": 0.004 / D, "snapshots": 20, "spacing": 0.05 / D},
+        plan={"walkers": 10_000, "burn_in": 200 / D, "burn_in_dt": 0.004 / D, "snapshots": 20, "spacing": 0.05 / D},
         truth=Truth(
             epr=D * mean_square_rotated_score(A, share),
             potential=potential,

@@ -130,12 +130,12 @@ class ImplicitEM(_Explicit):
     new Jacobians and steps halved until the next correction is shorter (the natural monotonicity test, Deuflhard,
     Newton Methods for Nonlinear Problems, 2004, 3.3), which switches as sharp as a Michaelis-Menten pole need. The
     error estimate is half the change of the drift over the step times ``h``, the difference from the trapezoidal rule.
-    A walker that does not converge even so gets NaN, which an adaptive run takes for a rejection and a fixed step for a
-    failure.
+    A walker that does not converge even so, which happens far from the attractor, makes a fixed step in parts that are
+    linearly implicit. An adaptive one gets NaN, which the run takes for a rejection.
     """
 
     needs_area, error_order = False, 1.5
-    TOGETHER, ITERATIONS, HALVINGS = 4, 40, 8
+    TOGETHER, ITERATIONS, HALVINGS, PARTS = 4, 20, 8, 8
 
     def __init__(self, system: System, domain: Domain, dtype: torch.dtype, device: str, theta: float = 1.0) -> None:
         super().__init__(system, domain, dtype, device)
@@ -145,7 +145,8 @@ class ImplicitEM(_Explicit):
 
     def __call__(self, x, h, w, a):
         old, slope = self._linear(x)
-        known = x + h * ((1 - self._theta) * old) + self._noise(x, w)
+        kicked = x + self._noise(x, w)
+        known = kicked + h * ((1 - self._theta) * old)
         weight = self._theta * h
         factors = torch.linalg.lu_factor(self._newton(weight, slope))
         y, f, first = x, old, None
@@ -161,8 +162,10 @@ class ImplicitEM(_Explicit):
                 break
         left = torch.nonzero(~done & torch.isfinite(known).all(-1)).flatten()
         if left.numel():
-            own = weight[left] if weight.ndim else weight
-            y = y.index_copy(0, left, self._alone(x[left], known[left], own))
+            y = y.index_copy(0, left, self._alone(x[left], known[left], weight[left] if weight.ndim else weight))
+            left = left[torch.isnan(y[left]).any(-1)]
+            if left.numel() and not weight.ndim:
+                y = y.index_copy(0, left, self._in_parts(x[left], kicked[left] - x[left], h))
             f = self._drift_of_stage(y)
         return y, (0.5 * h) * (f - old), 1 + iteration
 
@@ -196,6 +199,16 @@ class ImplicitEM(_Explicit):
             if bool(done.all()):
                 break
         return torch.where(done.unsqueeze(-1), y, torch.nan)
+
+    def _in_parts(self, y: torch.Tensor, kick: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        """``PARTS`` linearly implicit Euler steps, each with its share of the noise: nothing has to converge."""
+        part = h / self.PARTS
+        for _ in range(self.PARTS):
+            f, slope = self._linear(y)
+            factors = torch.linalg.lu_factor(self._newton(part, slope))
+            # the drift is that of the nearest point of the domain, so that is where each part begins
+            y = self._domain.nearest(y + _solve(factors, part * f + kick / self.PARTS))
+        return y
 
     def _linear(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Drift and Jacobian at the nearest point of the domain; in reverse mode, whose state is each thread's own.
