@@ -30,7 +30,7 @@ START_DAMPING = 1e-6
 #: Of the start for its heights, and for going on from it.
 SHARP, SMOOTH = 1e-5, 1e-2
 TRIES = 10
-SETTLED, PATIENCE = 0.01, 3
+SETTLED, PATIENCE = 0.01, 5
 NOISE_PENALTY = 100.0
 START_STEPS = 15
 
