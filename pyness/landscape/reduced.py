@@ -26,6 +26,7 @@ from pyness.landscape.network import Network
 from pyness.landscape.regression import Regression
 from pyness.sampling import Samples
 from pyness.systems import System
+from pyness.systems.derivatives import value_and_divergence
 
 __all__ = ["ReducedLandscape", "Reduction", "reduce_system"]
 
@@ -180,7 +181,8 @@ class ReducedLandscape(Landscape):
             InputError: no samples, or of another dimension.
         """
         judged = self._judged(samples)
-        found = certify(self.full, judged, self._velocity_of_state)
+        closed_form = self._velocity_and_divergence_of_state if self.reduction.noise is None else None
+        found = certify(self.full, judged, self._velocity_of_state, closed_form)
         own = self.reduced(judged)
         closed = certify(self.system, own, self.current_velocity, self.velocity_and_divergence)
         test = stationarity(self.full, samples)
@@ -209,10 +211,19 @@ class ReducedLandscape(Landscape):
 
     def _velocity_of_state(self, x: torch.Tensor) -> torch.Tensor:
         """``F_v + D grad (Phi o xi)``, ``(n, d)``: the reduced potential as a candidate for the full one."""
-        collective = self.reduction.collective
-        gradient = self.network.gradient(self.network.places(collective(x)))
-        pulled = (collective.slopes(x).mT @ gradient.unsqueeze(-1)).squeeze(-1)
-        return self.full.modified_drift(x) + self.full.diffusion.apply(x, pulled)
+        gradient = self.network.gradient(self.network.places(self.collective(x)))
+        return self.full.modified_drift(x) + self._pulled(x, gradient)
+
+    def _velocity_and_divergence_of_state(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same with its divergence, for a linear map: ``div(D grad (Phi o xi)) = D_r : grad grad Phi``."""
+        gradient, curvature = self.network.gradient_and_curvature(self.system, self.network.places(self.collective(x)))
+        drift, div = value_and_divergence(self.full.modified_drift, x)
+        return drift + self._pulled(x, gradient), div + curvature
+
+    def _pulled(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """``D grad xi^T`` times a gradient by ``z``, ``(n, d)``."""
+        pulled = (self.reduction.collective.slopes(x).mT @ gradient.unsqueeze(-1)).squeeze(-1)
+        return self.full.diffusion.apply(x, pulled)
 
     def _apparent(self, judged: Samples, own: Samples) -> Estimate:
         """``e_r = E[v_r . D_r^{-1} v_r]``, with errors of force and potential entering as products only.

@@ -10,6 +10,7 @@ from pyness.errors import InputError, UnknownNameError
 from pyness.landscape import Landscape, ReducedLandscape
 from pyness.landscape.collective import Collective
 from pyness.landscape.reduced import reduce_system
+from pyness.systems.derivatives import value_and_divergence
 from pyness.systems.ornstein_uhlenbeck import covariance
 from tests.estimators.exact import gaussian_states
 
@@ -66,6 +67,10 @@ def test_gaussian(gaussian, reduce, tmp_path):
     assert report.to_dict()["apparent_epr"] == report.apparent_epr.to_dict()
     assert report.to_dict()["reduced_to"] == list(landscape.reduction.collective.names)
     assert "apparent rate of the reduced" in str(report)
+    x = gaussian_states(system, 50, 4)
+    velocity, divergence = landscape._velocity_and_divergence_of_state(x)
+    expected = value_and_divergence(landscape._velocity_of_state, x)
+    torch.testing.assert_close((velocity, divergence), expected)
     landscape.save(tmp_path / "reduced.safetensors")
     loaded = Landscape.load(tmp_path / "reduced.safetensors")
     assert torch.equal(loaded.potential(z), landscape.potential(z))
