@@ -32,7 +32,8 @@ class Samples:
         times: ``(snapshots,)`` float64, when each snapshot was taken, counted from the start.
         walls: the fold records after the burn-in; None for data made elsewhere, where nobody recorded them.
         stats: ``steps_accepted``, ``steps_rejected``, ``drift_evaluations``, ``wall_hits``, ``clipped``,
-            ``failed_walkers``, ``seconds`` and ``step`` (``min``, ``mean``, ``max`` and, of adaptive runs, a ``histogram``).
+            ``failed_walkers``, ``seconds`` and ``step`` (``min``, ``mean``, ``max`` and, of adaptive runs, a
+            ``histogram``).
         system: what was sampled; None where a file names a system that is not registered here.
         failures: for each walker that blew up its number, time, last finite state and the reason.
         metadata: system, solver, engine, plan and versions, as the store holds them.
