@@ -8,6 +8,7 @@ import torch
 import pyness
 from pyness.errors import InputError
 from pyness.estimators import potential_error
+from pyness.landscape import fit as module
 from tests.estimators.exact import double_well_states
 from tests.systems.test_prescribed import BOX, diagonal, matrix, number, turning, well
 
@@ -18,23 +19,24 @@ NODES = pyness.systems.get("double-well").evaluation.nodes()
 def _system(kind: str) -> pyness.System:
     # the noise is milder than what the double well has, so that walkers cross and samples can be drawn
     return pyness.systems.from_potential(
-        f"{kind} noise", 2, well, CASES[kind], turning, BOX, solver="EM:dt=0.002", plan={"walkers": 4000}
+        f"{kind} noise", 2, well, CASES[kind], turning, BOX, solver="EM:dt=0.01", plan={"walkers": 4000}
     )
 
 
 @pytest.mark.parametrize("kind", list(CASES))
-def test_exact_samples(kind):
+def test_exact_samples(kind, monkeypatch):
+    monkeypatch.setattr(module, "CLOUD", 2000)
     system = _system(kind)
     samples = pyness.Samples.from_states(system, double_well_states(12_000, 1).reshape(3000, 4, 2))
     landscape = pyness.fit_landscape(
-        system, samples, seed=0, units=25, points=1500, contrast=5000, steps=15, progress=False
+        system, samples, seed=0, units=20, points=1000, contrast=5000, steps=12, progress=False
     )
     fresh = pyness.Samples.from_states(system, double_well_states(40_000, 2))
     report = landscape.report(fresh)
     assert report.epr.stderr < 0.012 * system.truth.epr
     assert abs(report.epr.value - system.truth.epr) < 4 * report.epr.stderr
     assert report.epr.stderr < 0.5 * report.epr_score_free.stderr
-    assert abs(report.gradient_error.value) < 0.02
+    assert abs(report.gradient_error.value) < 0.03
     assert report.warnings == ()
     # Phi, not U: there is no one D to multiply it with
     assert system.potential_scale == 1.0
@@ -47,8 +49,8 @@ def test_sampled_from_the_equations(kind):
     """The whole line, time step included: the entropy production within 2 % of what was prescribed."""
     system = _system(kind)
     samples = pyness.sample(
-        system, engine="torch", walkers=10_000, burn_in=10.0, burn_in_dt=0.01, snapshots=20, spacing=0.5, seed=0,
-        start=double_well_states(10_000, 3), dtype="float64", progress=False,
+        system, "EM:dt=0.002", "torch", walkers=10_000, burn_in=10.0, burn_in_dt=0.01, snapshots=20, spacing=0.5,
+        start=double_well_states(10_000, 3), seed=0, dtype="float64", progress=False,
     )  # fmt: skip
     assert pyness.stationarity(system, samples).passed
     report = pyness.fit_landscape(system, samples, seed=0, progress=False).report(samples)
