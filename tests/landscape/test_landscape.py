@@ -139,7 +139,8 @@ def test_save_and_load(setting, saved):
         assert torch.equal(loaded.potential(samples.states), landscape.potential(samples.states))
         assert torch.equal(loaded.current_velocity(samples.states), landscape.current_velocity(samples.states))
         assert loaded.metadata == landscape.metadata
-    assert Landscape.load(saved).report(samples).to_dict() == landscape.report(samples).to_dict()
+    # as text, since an error bar that is not known is NaN, which differs from itself
+    assert repr(Landscape.load(saved).report(samples).to_dict()) == repr(landscape.report(samples).to_dict())
 
 
 def test_save_where_nothing_can_be_written(setting, tmp_path):
