@@ -94,14 +94,16 @@ def double_well() -> Exact:
     )  # fmt: skip
 
 
+def matrix_diffusion(x: torch.Tensor) -> torch.Tensor:
+    """``D(x)`` of case (c), ``(..., 2, 2)``."""
+    a, b = x[..., 0] - 1.5, x[..., 1] - 1.5
+    across = 0.03 * torch.sin(a) * torch.cos(b)
+    rows = [0.1 + 0.05 * torch.tanh(a), across, across, 0.1 + 0.04 * b * b / (1 + b * b)]
+    return torch.stack(rows, dim=-1).unflatten(-1, (2, 2))
+
+
 def state_dependent() -> Exact:
     """(c): the density of (b), ``D`` a matrix that depends on the state, ``v = 0.05 rot(grad log p)``."""
-
-    def D(x: torch.Tensor) -> torch.Tensor:
-        a, b = x[..., 0] - 1.5, x[..., 1] - 1.5
-        across = 0.03 * torch.sin(a) * torch.cos(b)
-        rows = [0.1 + 0.05 * torch.tanh(a), across, across, 0.1 + 0.04 * b * b / (1 + b * b)]
-        return torch.stack(rows, dim=-1).unflatten(-1, (2, 2))
 
     def div_D(x: torch.Tensor) -> torch.Tensor:
         a, b = x[..., 0] - 1.5, x[..., 1] - 1.5
@@ -113,12 +115,13 @@ def state_dependent() -> Exact:
         return 0.05 * torch.stack([score[..., 1], -score[..., 0]], dim=-1)
 
     def modified(x: torch.Tensor) -> torch.Tensor:
-        return velocity(x) - 10 * (D(x) @ _well_gradient(x).unsqueeze(-1)).squeeze(-1)
+        return velocity(x) - 10 * (matrix_diffusion(x) @ _well_gradient(x).unsqueeze(-1)).squeeze(-1)
 
+    box = pyness.Box([0, 0], [3, 3], "open")
     return Exact(
-        pyness.System("state-dependent", 2, lambda x: modified(x) + div_D(x), D, pyness.Box([0, 0], [3, 3], "open")),
+        pyness.System("state-dependent", 2, lambda x: modified(x) + div_D(x), matrix_diffusion, box),
         truth=velocity,
-        wrong=lambda x: modified(x) + 10 * (D(x) @ _wrong_gradient(x).unsqueeze(-1)).squeeze(-1),
+        wrong=lambda x: modified(x) + 10 * (matrix_diffusion(x) @ _wrong_gradient(x).unsqueeze(-1)).squeeze(-1),
         epr=2.30777, upper=5.52868, lower=-0.91314, gap=3.22091,
         draw=double_well_states,
     )  # fmt: skip

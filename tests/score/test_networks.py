@@ -70,6 +70,12 @@ def test_attention_knows_its_derivatives(name, equivariant, monkeypatch):
         torch.testing.assert_close(found.sum(-1), expected.sum(-1), atol=1e-9, rtol=1e-9)
 
 
+def slope(made, x, axis, h):
+    """``d s_axis / d x_axis``, ``(n,)``, from a step of ``h`` either way."""
+    step = h * torch.eye(x.shape[1], dtype=x.dtype)[axis]
+    return (made(x + step) - made(x - step))[:, axis] / (2 * h)
+
+
 def contacts(particles=14, packing=0.5):
     system = {"n_particles": particles, "packing": packing}
     return network("aoup-mips", ContactScore, system=system, order=3, hidden=4, width=8)
@@ -81,11 +87,9 @@ def test_contacts_know_their_derivatives(monkeypatch):
     x = states(system)
     s, terms = made.with_terms(x)
     torch.testing.assert_close(s, made(x))
-    h = 1e-6
     for axis in range(28, 56, 9):
-        step = h * torch.eye(56, dtype=torch.float64)[axis]
-        slope = (made(x + step) - made(x - step))[:, axis] / (2 * h)
-        torch.testing.assert_close(terms[:, axis], system.activity.rate * slope, atol=1e-8, rtol=1e-4)
+        expected = system.activity.rate * slope(made, x, axis, 1e-6)
+        torch.testing.assert_close(terms[:, axis], expected, atol=1e-8, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["attention", "contacts"])
@@ -107,11 +111,9 @@ def test_the_local_transformer_knows_its_derivatives():
     x = states(system)
     s, terms = made.with_terms(x)
     torch.testing.assert_close(s, made(x))
-    h = 1e-5
     for axis in range(28, 56, 5):
-        step = h * torch.eye(56, dtype=torch.float64)[axis]
-        slope = (made(x + step) - made(x - step))[:, axis] / (2 * h)
-        torch.testing.assert_close(terms[:, axis], system.activity.rate * slope, atol=1e-7, rtol=1e-5)
+        expected = system.activity.rate * slope(made, x, axis, 1e-5)
+        torch.testing.assert_close(terms[:, axis], expected, atol=1e-7, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gradient", [True, False])

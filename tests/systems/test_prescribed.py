@@ -10,7 +10,7 @@ import torch
 import pyness
 from pyness.errors import SystemDefinitionError
 from pyness.estimators import certify
-from tests.estimators.exact import double_well_states, state_dependent
+from tests.estimators.exact import double_well_states, matrix_diffusion, state_dependent
 
 BOX = pyness.Box([-1.0, -1.5], [4.0, 4.5], "open")
 
@@ -28,13 +28,6 @@ def diagonal(x: torch.Tensor) -> torch.Tensor:
     return torch.stack([0.1 + 0.05 * torch.sin(x[..., 1]), 0.1 + 0.04 * torch.cos(x[..., 0])], dim=-1)
 
 
-def matrix(x: torch.Tensor) -> torch.Tensor:
-    a, b = x[..., 0] - 1.5, x[..., 1] - 1.5
-    across = 0.03 * torch.sin(a) * torch.cos(b)
-    rows = [0.1 + 0.05 * torch.tanh(a), across, across, 0.1 + 0.04 * b * b / (1 + b * b)]
-    return torch.stack(rows, dim=-1).unflatten(-1, (2, 2))
-
-
 def turning(x: torch.Tensor) -> torch.Tensor:
     a = 0.05 + 0.02 * torch.sin(x[..., 0] + x[..., 1])
     nothing = torch.zeros_like(a)
@@ -42,7 +35,7 @@ def turning(x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("rotation", [[[0.0, 0.05], [-0.05, 0.0]], turning])
-@pytest.mark.parametrize("diffusion", [0.1, [0.1, 0.2], [[0.1, 0.03], [0.03, 0.2]], number, diagonal, matrix])
+@pytest.mark.parametrize("diffusion", [0.1, [0.1, 0.2], [[0.1, 0.03], [0.03, 0.2]], number, diagonal, matrix_diffusion])
 def test_the_identities_find_what_was_prescribed(diffusion, rotation):
     system = pyness.systems.from_potential("made", 2, well, diffusion, rotation, BOX)
     samples = pyness.Samples.from_states(system, double_well_states(20_000, 1))
@@ -62,7 +55,7 @@ def test_the_identities_find_what_was_prescribed(diffusion, rotation):
 
 def test_it_is_the_case_of_the_physics_page():
     case = state_dependent()
-    system = pyness.systems.from_potential("made", 2, well, matrix, [[0.0, 0.05], [-0.05, 0.0]], BOX)
+    system = pyness.systems.from_potential("made", 2, well, matrix_diffusion, [[0.0, 0.05], [-0.05, 0.0]], BOX)
     x = double_well_states(200, 2)
     torch.testing.assert_close(system.drift(x), case.system.drift(x), rtol=1e-10, atol=1e-12)
     assert system.truth.epr == pytest.approx(case.epr, rel=1e-5)
