@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pyness.landscape import fit as module
+from pyness.landscape import assembly as module
 
 SAMPLING = ("walkers=300", "burn_in=5", "snapshots=2", "spacing=1", "EM:dt=0.02")
 

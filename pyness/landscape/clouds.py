@@ -118,9 +118,10 @@ def wall_points(
         for high, end in enumerate((-domain.low[axis], domain.high[axis]))
     }
     offsets = sides | dict(enumerate(domain.linear()[1].tolist(), start=2 * system.dim))
+    outward = domain.normals().to(states)
     points, normals = [states[:0]], [states[:0]]
     for face, offset in offsets.items():
-        normal = domain.normals()[face].to(states)
+        normal = outward[face]
         distance = offset - states @ normal
         near = torch.nonzero(distance < NEXT * (distance.max() - distance.min()))[:, 0]
         if not len(near):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,17 @@ import torch
 from tqdm import tqdm
 
 from pyness.checkpoint import read_checkpoint, write_checkpoint
-from pyness.errors import InputError, TrainingError
-from pyness.estimators.score_free import check_samples, fisher_per_walker
-from pyness.landscape import clouds, layers
+from pyness.errors import InputError
+from pyness.estimators.score_free import check_samples
+from pyness.landscape.assembly import Material, assemble
 from pyness.landscape.collective import Collective
 from pyness.landscape.flow import fit_flow
 from pyness.landscape.landscape import Landscape
-from pyness.landscape.mixture import BroadMixture, fit_mixture
 from pyness.landscape.network import NAMES, Network
-from pyness.landscape.newton import PATIENCE, SHARP, SMOOTH, Evidence, Problem, State, convex_start, epr_share
-from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
-from pyness.landscape.options import LOW, resolve_options
-from pyness.landscape.reduced import ReducedLandscape, Reduction, reduce_system
+from pyness.landscape.newton import PATIENCE, Problem, State
+from pyness.landscape.objective import Residual
+from pyness.landscape.options import resolve_options
+from pyness.landscape.reduced import ReducedLandscape, reduce_system
 from pyness.landscape.uncertainty import deviations
 from pyness.sampling import Samples
 from pyness.systems import System
@@ -33,16 +31,7 @@ from pyness.systems.positivity import lowest_diffusion
 
 __all__ = ["fit_landscape"]
 
-EPR_STATES = 20_000
-#: In many dimensions there are more weights, and the EPR loss gets this many states for each, up to a limit.
-STATES_EACH, MOST_STATES = 30, 80_000
-CLOUD = 20_000
-TOP = 25.0
-ANCHORS = 3_000
 SINGULAR = 1e-9
-WALL_POINTS = 400
-#: Of each layer.
-LAYER_POINTS, LAYER_UNITS = 1_000, 20
 STATE = tuple(field.name for field in fields(State))
 
 
@@ -108,10 +97,10 @@ def fit_landscape(
     _check(system, samples)
     metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
     training, reduction = samples.split(options["held_out"], seed=seed)[1].to(device), None
-    material = Material(system, training, partial(_widened, system, training))
+    material = Material.of(system, training)
     if reduce is not None:
         reduction = reduce_system(system, Collective(system, reduce), training, seed, options.get("widening"))
-        material = _reduced(reduction, material)
+        material = material.reduced(reduction)
         system, training, samples = reduction.system, material.training, reduction.samples(samples)
         options["reduce"] = reduction.collective.spec or "a function"
     if start is not None:
@@ -129,39 +118,6 @@ def fit_landscape(
     if reduction is not None:
         return ReducedLandscape(reduction, network, lowest, metadata, uncertainty)
     return Landscape(system, network, lowest, metadata, uncertainty)
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a landscape is learnt from.
-
-    Attributes:
-        system: of the coordinates that the potential depends on.
-        training: its samples.
-        widened: ``(factor, count, rate, seed)`` to that many states of wider noise, ``(n, d)``, and ``F_v`` there,
-            None where the system knows it.
-        drift: ``F_v`` at each training state in turn, ``(n, d)``, None where the system knows it.
-    """
-
-    system: System
-    training: Samples
-    widened: Callable[[float, int, float, int], tuple[torch.Tensor, torch.Tensor | None]]
-    drift: torch.Tensor | None = None
-
-
-def _widened(system: System, training: Samples, factor: float, count: int, rate: float, seed: int):
-    return clouds.widened(system, training, factor, count, rate, seed).to(training.states.device), None
-
-
-def _reduced(reduction: Reduction, full: Material) -> Material:
-    """The same in collective variables: drifts are those of the full states."""
-
-    def widened(factor: float, count: int, rate: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        x, _ = full.widened(factor, count, rate, seed)
-        return reduction.collective(x), reduction.drift(x)
-
-    x = full.training.states.reshape(-1, full.system.dim).double()
-    return Material(reduction.system, reduction.samples(full.training), widened, reduction.drift(x))
 
 
 def _descend(
@@ -185,7 +141,7 @@ def _descend(
     state = State(**stored) if stored else None
     steps = options["steps"]
     with tqdm(total=steps + 1, desc="training", disable=None if progress else True, unit="step") as bar:
-        network, problem = _assemble(material, seed, options, start)
+        network, problem = assemble(material, seed, options, start)
         bar.update(1)
         if state is None:
             state = State(parameters=network.parameters)
@@ -236,134 +192,6 @@ def _fingerprint(system: System, start: Landscape) -> str:
     for name in sorted(tensors):
         digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _assemble(
-    material: Material, seed: int, options: dict[str, Any], start: Landscape | None = None
-) -> tuple[Network, Problem]:
-    """The network at its start and the problem, both from the seed."""
-    generator = torch.Generator().manual_seed(seed)
-    system, training = material.system, material.training
-    states = training.states.reshape(-1, system.dim).double()
-    order = torch.randperm(len(states), generator=generator)
-    states, drift = states[order], None if material.drift is None else material.drift[order]
-    walker = order // training.snapshots
-    rate = fisher_per_walker(system, training).mean().item()
-    if not rate > 0:
-        raise TrainingError(
-            f"E|grad log p|^2 comes out as {rate:.3g} from the samples", "they are not of a steady state of this system"
-        )
-    if options["method"] == "epr":
-        return _epr_alone(system, states, drift, walker, rate, options["units"], generator, start)
-    few = options["points"] * 2 // 5
-    many = options["points"] - few
-    base = None
-    if system.dim > LOW and not system.domain.periodic:
-        base = fit_mixture(states, generator)
-    widening = options["widening"]
-    wider = 2 * widening if base is None else 2 * widening - 1
-    cloud, cloud_drift = material.widened(widening, CLOUD, rate, seed)
-    edge, _ = material.widened(wider, max(CLOUD, 3 * many), rate, seed + 1)
-    own = states[torch.randperm(len(states), generator=generator)[:few]]
-    hull = torch.cat([cloud[:many], edge[: many // 2], own])
-    if start is not None:
-        rough = network = _scaled(system, start, states)
-    elif base is not None:
-        rough = network = Network.draw(system, hull, options["units"], generator, base)
-    else:
-        network = Network.draw(system, hull, options["units"], generator, layers=layers.find(system, edge))
-        one_each = torch.arange(len(cloud))
-        wide = _evidence(network, system, cloud, cloud_drift, one_each, len(cloud), rate, widening, generator)
-        rough = convex_start(network, wide, SHARP)
-        network = convex_start(rough, wide, SMOOTH)
-    height = rough.value(network.places(edge))
-    base_height = torch.quantile(rough.value(network.places(own)), 0.01).item()
-    # of many dimensions even the samples are some d/2 above the bottom
-    top = TOP if system.dim <= LOW else TOP + system.dim
-    even = clouds.flattened(height, base_height, wider, top, many, generator)
-    layered = layers.within(system, network.tensors["layers"], edge[even], LAYER_POINTS, generator)
-    if len(layered) and start is None:
-        network = network.with_layer_units(layered, LAYER_UNITS * len(network.tensors["layers"]), generator)
-    points = torch.cat([edge[even], layered, own])
-    wall_points, normals = clouds.wall_points(system, points, WALL_POINTS, generator)
-    beyond = edge[height > base_height + clouds.BEYOND * top][:ANCHORS]
-    far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
-    if base is not None:
-        # in many dimensions every state is far from all others, so the base says what is out of reach
-        far = far[rough.value(network.places(far)) > base_height + clouds.BEYOND * top]
-    # states that the start puts well beyond reach keep the residual off branches that come in from there
-    outside = torch.cat([far, beyond])
-    evidence = None
-    if options["method"] == "enhanced":
-        evidence = _evidence(network, system, states, drift, walker, options["contrast"], rate, 1.0, generator)
-    problem = Problem(
-        evidence=evidence,
-        residual=Residual(network, system, points, rate),
-        walls=Walls(network, system, wall_points, normals, rate) if len(wall_points) else None,
-        anchors=Anchors(network, outside, own[:500]) if len(outside) else None,
-        rate=rate,
-        top=top,
-        lowest=slice(len(points) - len(own), None),
-    )
-    return network, problem
-
-
-def _scaled(system: System, start: Landscape, states: torch.Tensor) -> Network:
-    """The network of ``start`` with its potential in units of this system's noise."""
-    ratio = start.system.potential_scale / system.potential_scale
-    tensors = {name: tensor.to(states) for name, tensor in start.network.tensors.items()}
-    tensors |= {name: ratio * tensors[name] for name in ("output", "quadratic")}
-    return Network(tensors, system)
-
-
-def _epr_alone(
-    system: System,
-    states: torch.Tensor,
-    drift: torch.Tensor | None,
-    walker: torch.Tensor,
-    rate: float,
-    units: int,
-    generator: torch.Generator,
-    start: Landscape | None,
-) -> tuple[Network, Problem]:
-    """The baseline that sees nothing but the samples, and of those nothing but the drift."""
-    few = states[:EPR_STATES]
-    network = Network.draw(system, few, units, generator) if start is None else _scaled(system, start, states)
-    own = None if drift is None else drift[:EPR_STATES]
-    evidence = Evidence(EntropyProduction(network, system, few, rate, own), 1.0, None, walker)
-    if start is None:
-        network = convex_start(network, evidence, SMOOTH)
-    return network, Problem(evidence, None, None, None, rate, TOP, slice(None))
-
-
-def _evidence(
-    network: Network,
-    system: System,
-    states: torch.Tensor,
-    drift: torch.Tensor | None,
-    walker: torch.Tensor,
-    contrast: int,
-    rate: float,
-    widening: float,
-    generator: torch.Generator,
-) -> Evidence:
-    """What ``states: (n, d)`` of each ``walker``, of ``widening`` times the noise, say; with their ``F_v`` if given."""
-    parameters = len(network.parameters)
-    if network.base is None:
-        reference, few = clouds.Reference(system, states, generator), states[:EPR_STATES]
-    else:
-        count = max(EPR_STATES, min(STATES_EACH * parameters, MOST_STATES))
-        reference, few = BroadMixture(network.base, system.domain), states[:count]
-    drawn = reference.draw(contrast, generator)
-    epr = EntropyProduction(network, system, few, rate, None if drift is None else drift[: len(few)])
-    # E|F_v|^2 in the norm of D^{-1}
-    squared = (epr.drift * system.diffusion.solve(few, epr.drift)).sum(-1).mean().item()
-    return Evidence(
-        epr,
-        epr_share(squared, rate, parameters, len(few)),
-        Contrast(network, states[:contrast], drawn, reference.log_density, widening),
-        walker,
-    )
 
 
 def _recorder(

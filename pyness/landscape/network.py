@@ -147,11 +147,7 @@ class Network:
         inputs = self._inputs(chosen, warped=True).value
         weights = _any_way(count, inputs.shape[1], generator).to(points)
         more = {"weights": weights.mT, "bias": -(weights * inputs).sum(1), "output": points.new_zeros(count)}
-        other = object.__new__(Network)
-        other.__dict__.update(self.__dict__)
-        grown = {name: torch.cat([self.tensors[name], tensor], dim=-1) for name, tensor in more.items()}
-        other.tensors = self.tensors | grown
-        return other
+        return self._with({name: torch.cat([self.tensors[name], tensor], dim=-1) for name, tensor in more.items()})
 
     @property
     def base(self) -> Mixture | None:
@@ -172,7 +168,9 @@ class Network:
         """The same network with other weights."""
         u, f = len(self.tensors["output"]), len(self.tensors["quadratic"])
         output, quadratic, bias, weights = parameters.split([u, f, u, len(parameters) - 2 * u - f])
-        changed = {"output": output, "quadratic": quadratic, "bias": bias, "weights": weights.reshape(-1, u)}
+        return self._with({"output": output, "quadratic": quadratic, "bias": bias, "weights": weights.reshape(-1, u)})
+
+    def _with(self, changed: dict[str, torch.Tensor]) -> Network:
         other = object.__new__(Network)
         other.__dict__.update(self.__dict__)
         other.tensors = self.tensors | changed

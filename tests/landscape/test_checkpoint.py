@@ -9,6 +9,7 @@ import torch
 
 import pyness
 from pyness.errors import InputError, StoreError
+from pyness.landscape import assembly
 from pyness.landscape import fit as module
 from tests.estimators.exact import gaussian_states
 
@@ -19,7 +20,7 @@ SMALL = {"units": 10, "points": 500, "contrast": 500, "steps": 5}
 def _few_widened_states():
     """Bits do not depend on how many there are, time does."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "CLOUD", 1000)
+        patched.setattr(assembly, "CLOUD", 1000)
         yield
 
 

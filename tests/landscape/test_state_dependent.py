@@ -8,11 +8,11 @@ import torch
 import pyness
 from pyness.errors import InputError
 from pyness.estimators import potential_error
-from pyness.landscape import fit as module
-from tests.estimators.exact import double_well_states
-from tests.systems.test_prescribed import BOX, diagonal, matrix, number, turning, well
+from pyness.landscape import assembly as module
+from tests.estimators.exact import double_well_states, matrix_diffusion
+from tests.systems.test_prescribed import BOX, diagonal, number, turning, well
 
-CASES = {"number": number, "diagonal": diagonal, "matrix": matrix}
+CASES = {"number": number, "diagonal": diagonal, "matrix": matrix_diffusion}
 NODES = pyness.systems.get("double-well").evaluation.nodes()
 
 

@@ -21,7 +21,7 @@ def _fit(seed: int, **options) -> pyness.Landscape:
 
 @pytest.fixture(scope="module")
 def fits(request):
-    from pyness.landscape import fit as module
+    from pyness.landscape import assembly as module
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "CLOUD", 1500)
