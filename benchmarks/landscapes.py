@@ -1,17 +1,20 @@
-"""Landscapes of the planar systems against their truth, and against gradient descent on the published network.
+"""Landscapes of all systems against what is known of them, planar ones also against gradient descent as published.
 
     python benchmarks/landscapes.py double-well toggle-switch limit-cycle --seeds 0 1 2 3 4
+    python benchmarks/landscapes.py cell-cycle-3d gaussian-mixture-12d lorenz toggle-switch-langevin --seeds 0 1 2 3 4
+    python benchmarks/landscapes.py stem-cell-52d --units 40 --steps 20
     python benchmarks/landscapes.py double-well --adam 5000
 
-One line a run: errors on the published metric, the offset between basins, the entropy production rate in standard
-errors from the truth, and seconds of each stage. ``--adam`` trains the network of the EPR-Net paper (three hidden
-layers of 20, tanh) on the same samples for that many steps: EPR loss plus HJB residual on states at wider noise, Adam
-with a one-cycle rate.
+One line a run: errors on the published metric, the offset between basins, the entropy production rate against the
+truth, the certificate, shares of basins, and seconds of sampling, training and report. ``--adam`` trains the network of
+the EPR-Net paper (three hidden layers of 20, tanh) on the same samples for that many steps: EPR loss plus HJB residual
+on states at wider noise, Adam with a one-cycle rate.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from itertools import pairwise
 
@@ -21,6 +24,7 @@ import pyness
 from pyness.estimators import potential_error
 from pyness.estimators.metrics import basins
 from pyness.landscape.clouds import widened
+from pyness.run import against_truth
 
 BATCH, RATE = 1024, 5e-3
 
@@ -41,23 +45,32 @@ def errors(system: pyness.System, nodes: torch.Tensor, learnt: torch.Tensor, tru
     return f"rRMSE {error.rrmse:.4f}  weighted {error.rrmse_weighted:.4f}  offset {max(off) - min(off):.3f} D"
 
 
-def run(name: str, seed: int, truth) -> None:
+def run(name: str, seed: int, options: dict[str, int]) -> None:
     system = pyness.systems.get(name)
     clock = [time.perf_counter()]
     samples = pyness.sample(system, engine="torch", seed=seed)
     clock.append(time.perf_counter())
-    landscape = pyness.fit_landscape(system, samples, seed=seed)
+    landscape = pyness.fit_landscape(system, samples, seed=seed, **options)
     clock.append(time.perf_counter())
     report = landscape.report(samples)
     clock.append(time.perf_counter())
-    nodes, true = truth
-    seconds = " ".join(f"{b - a:.0f}" for a, b in pairwise(clock))
-    z = (report.epr.value - system.truth.epr) / report.epr.stderr
-    print(
-        f"{name:<14} seed {seed}  {errors(system, nodes, landscape.potential(nodes), true)}  EPR {report.epr} "
-        f"(z {z:+.1f})  gradient error {report.gradient_error.value:.2g}  seconds {seconds}",
-        flush=True,
-    )
+    _, error, _ = against_truth(system, landscape, samples)
+    line = f"{name:<14} seed {seed}"
+    if error:
+        line += f"  rRMSE {error['rrmse']:.4f} on {error['points_are']}  weighted {error['rrmse_weighted']:.4f}"
+    if error.get("basin_offset") is not None:
+        line += f"  offset {error['basin_offset']:.3f} D"
+    line += f"  EPR {report.epr}"
+    if system.truth.epr is not None:
+        apart = report.epr.value - system.truth.epr
+        spread = math.hypot(report.epr.stderr, system.truth.epr_error)
+        line += f" of {system.truth.epr:.4g} ({100 * apart / system.truth.epr:+.2f} %, z {apart / spread:+.1f})"
+    shares = [pyness.Estimate(**basin["population"]) for basin in report.extra.get("basins", ())]
+    line += f"  score-free {report.epr_score_free}  gradient error {report.gradient_error}"
+    line += f"  basins {', '.join(map(str, shares))}" if len(shares) > 1 else ""
+    line += f"  stationarity {'passed' if report.stationarity.passed else 'FAILED'}"
+    line += f"  failed {samples.stats.get('failed_walkers', 0)} of {samples.walkers}"
+    print(line + "  seconds " + " ".join(f"{b - a:.0f}" for a, b in pairwise(clock)), flush=True)
 
 
 def adam(name: str, seed: int, truth, steps: int) -> None:
@@ -109,13 +122,15 @@ def main() -> None:
     parser.add_argument("systems", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--adam", type=int, metavar="STEPS")
+    for name in ("units", "steps", "points"):
+        parser.add_argument(f"--{name}", type=int, help="of fit_landscape, its default if not said")
     options = parser.parse_args()
+    chosen = {name: vars(options)[name] for name in ("units", "steps", "points") if vars(options)[name]}
     for name in options.systems:
-        truth = truth_of(pyness.systems.get(name))
         for seed in options.seeds:
-            run(name, seed, truth)
+            run(name, seed, chosen)
             if options.adam:
-                adam(name, seed, truth, options.adam)
+                adam(name, seed, truth_of(pyness.systems.get(name)), options.adam)
 
 
 if __name__ == "__main__":

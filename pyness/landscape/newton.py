@@ -23,7 +23,8 @@ __all__ = ["PATIENCE", "SHARP", "SMOOTH", "WEIGHTS", "Evidence", "Problem", "Sta
 # the same for every system, since every term is dimensionless (see objective.py)
 # ``epr`` is what it counts where its noise is small: see epr_share
 WEIGHTS = {"epr": 10.0, "contrast": 100.0, "hjb": 1000.0, "walls": 1000.0, "anchors": 1.0}
-LARGEST = 100.0
+#: A weighted residual of this mean square (a slope wrong by some 1 %) has no need to fall further.
+ENOUGH = 1e-4
 CUT_WIDTH = 1.5
 FIRST_DAMPING, LEAST_DAMPING = 1e-3, 1e-12
 START_DAMPING = 1e-6
@@ -43,7 +44,7 @@ class State:
         step: steps done.
         parameters: ``(P,)`` of the network.
         damping: of the next step, in units of the mean curvature by an output weight.
-        settled: how many steps in a row have changed next to nothing.
+        settled: how many steps in a row changed next to nothing or had next to nothing left to change.
     """
 
     step: int = 0
@@ -108,14 +109,14 @@ class Problem:
             self.anchors.floor = (limit - network.value(self.anchors.zero).mean()).item()
             terms["anchors"] = self.anchors
         # what the network cannot represent must not outvote what the samples say: all of the residual is one unit
-        scale = min(LARGEST, 1.0 / (WEIGHTS["hjb"] * self.residual.loss(network).item()))
+        scale = 1.0 / (WEIGHTS["hjb"] * max(self.residual.loss(network).item(), ENOUGH))
         scales |= {"hjb": scale, "walls": scale}
         return Objective(terms, {name: WEIGHTS[name] * scales.get(name, 1.0) for name in terms})
 
     def run(
         self, network: Network, state: State, steps: int, after: Callable[[State, Network, dict[str, float]], None]
     ) -> Network:
-        """Iterate from ``state`` until nothing changes, or for ``steps`` in all.
+        """Iterate from ``state`` until nothing changes or needs to, or for ``steps`` in all.
 
         ``after`` gets the terms at the end of each step.
 
@@ -126,7 +127,8 @@ class Problem:
         while state.settled < PATIENCE and state.step < steps:
             objective = self.weighed(network)
             network, parts, decrease = _descend(objective, network, state)
-            state.settled = state.settled + 1 if decrease < SETTLED else 0
+            settled = decrease < SETTLED or parts.get("hjb", 1.0) < ENOUGH
+            state.settled = state.settled + 1 if settled else 0
             state.step += 1
             after(state, network, parts | {"decrease": decrease, "damping": state.damping})
         return network
