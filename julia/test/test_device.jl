@@ -1,4 +1,3 @@
-include("models.jl")
 using DiffEqGPU, KernelAbstractions, Statistics
 using PyNESS: Stream, draw, normals, philox
 

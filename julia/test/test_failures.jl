@@ -1,4 +1,3 @@
-include("models.jl")
 
 define("explosive", """
 drift!(du, u, p, t) = (du[1] = u[1] > p[1] ? u[1]^3 : -u[1]; nothing)

@@ -1,4 +1,3 @@
-include("models.jl")
 using StaticArrays
 
 @testset "both forms give the same" begin

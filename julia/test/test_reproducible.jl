@@ -1,4 +1,3 @@
-include("models.jl")
 
 SOLVERS = ("EM", "SOSRA", "SOSRI", "LambaEM", "SKenCarp", "ImplicitEM", "DRI1")
 

@@ -1,4 +1,3 @@
-include("models.jl")
 using LinearAlgebra, Statistics
 
 # Noise with covariance [1 0.4; 0.4 0.8] per unit time on a drift with different rates, rotated to be diagonal.

@@ -1,4 +1,3 @@
-include("models.jl")
 using Statistics
 
 # The stationary variance is 1/2 in each coordinate. Snapshots a few relaxation times apart are nearly independent; the

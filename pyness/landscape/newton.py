@@ -26,6 +26,9 @@ WEIGHTS = {"epr": 10.0, "contrast": 100.0, "hjb": 1000.0, "walls": 1000.0, "anch
 #: A weighted residual of this mean square (a slope wrong by some 1 %) has no need to fall further.
 ENOUGH = 1e-4
 CUT_WIDTH = 1.5
+#: After so many steps the branch is settled, and an anchor that still presses was placed wrongly. Once only: were they
+#: let go of one after another, another branch could come in behind them.
+RELEASE = 30
 FIRST_DAMPING, LEAST_DAMPING = 1e-3, 1e-12
 START_DAMPING = 1e-6
 #: Of the start for its heights, and for going on from it.
@@ -44,12 +47,14 @@ class State:
         step: steps done.
         parameters: ``(P,)`` of the network.
         damping: of the next step, in units of the mean curvature by an output weight.
+        kept: ``(n,)``, which anchors are left, if the others have been released.
         settled: how many steps in a row changed next to nothing or had next to nothing left to change.
     """
 
     step: int = 0
     parameters: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     damping: float = FIRST_DAMPING
+    kept: torch.Tensor | None = None
     settled: int = 0
 
 
@@ -124,9 +129,15 @@ class Problem:
             TrainingError: a weight that is not finite.
         """
         network = network.with_parameters(state.parameters)
+        if state.kept is not None:
+            self.anchors.keep(state.kept)
         while state.settled < PATIENCE and state.step < steps:
             objective = self.weighed(network)
             network, parts, decrease = _descend(objective, network, state)
+            if state.step == RELEASE - 1 and self.anchors is not None:
+                held = (self.anchors.misfit(network) >= 0).cpu()
+                state.kept = held if bool(held.any()) else ~held
+                self.anchors.keep(state.kept)
             settled = decrease < SETTLED or parts.get("hjb", 1.0) < ENOUGH
             state.settled = state.settled + 1 if settled else 0
             state.step += 1

@@ -231,6 +231,10 @@ class Anchors:
     def __init__(self, network: Network, points: torch.Tensor, zero: torch.Tensor) -> None:
         self.at, self.zero, self.floor = network.places(points), network.places(zero), 0.0
 
+    def keep(self, which: torch.Tensor) -> None:
+        """Go on with these points only, ``which: (n,)`` of bool."""
+        self.at = self.at[which.to(self.at.x.device)]
+
     def misfit(self, network: Network) -> torch.Tensor:
         """How far below the floor, ``(n,)``, zero above it."""
         return (network.value(self.at) - network.value(self.zero).mean() - self.floor).clamp_max(0.0)

@@ -184,6 +184,9 @@ def test_anchors_only_pull_up(setting):
     shifted = Network(shifted, SYSTEM)
     more = Network(shifted.tensors | {"output": shifted.tensors["output"] + torch.eye(8)[-1].double() * 3}, SYSTEM)
     torch.testing.assert_close(anchors.misfit(more), anchors.misfit(shifted))
+    anchors.keep(below >= 0)
+    assert len(anchors.at) == int((below >= 0).sum())
+    assert anchors.misfit(network).abs().max() == 0
 
 
 def test_ridge_is_half_the_square_of_the_output_weights(setting):

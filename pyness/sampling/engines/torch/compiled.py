@@ -27,7 +27,7 @@ from pyness.systems import System
 __all__ = ["CompiledStride", "Kernel", "compiled_stride", "pays"]
 
 #: Walker-steps from which on faster steps repay the seconds that compiling takes.
-WORTHWHILE = 300_000_000
+WORTHWHILE = 100_000_000
 MAX_DIM = 12
 
 #: Takes the step, the state ``(d, rows)`` and the noise ``(LENGTH * channels * d, rows)``; returns the new state, how
