@@ -88,10 +88,11 @@ function sample!(
     next, walkers, batch = Threads.Atomic{Int}(1), size(start, 2), many ? 1 : BATCH
     count = min(Threads.nthreads(), cld(walkers, batch))
     tasks = map(1:count) do _
-        # each task has its own: they count and may hold scratch space
-        p = own(drift_parameters, Threads.nthreads() ÷ count)
-        sde = equation(V, model, p, noise_parameters, box, frame; specialised, derivative)
         return Threads.@spawn with_logger(NullLogger()) do
+            # each task has its own, since they count and may hold scratch space, and makes it itself: counters that
+            # lie side by side in memory would slow each other down
+            p = own(drift_parameters, Threads.nthreads() ÷ count)
+            sde = equation(V, model, p, noise_parameters, box, frame; specialised, derivative)
             _carry!(out, lengths, start, sde, algorithm, box, frame, plan, UInt64(seed), Int(first), next, batch)
         end
     end
