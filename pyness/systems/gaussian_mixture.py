@@ -42,7 +42,7 @@ def gaussian_mixture(
 
     ``v = -D A grad log p`` and ``e_p = D E|A grad log p|^2``, 35 ``D |A|_F^2`` were the components apart. ``rotation``
     is a factor of a fixed ``A`` (0 is equilibrium), or ``A`` itself, antisymmetric and 12 x 12. ``D`` only sets the
-    clock: walkers change components with a relaxation time of some ten ``1 / D``, which the plan covers.
+    clock: walkers change components with a relaxation time of some forty ``1 / D``, which the plan covers.
 
     Raises:
         SystemDefinitionError: weights that are not positive or do not sum to 1, an ``A`` that is not antisymmetric.
@@ -92,9 +92,9 @@ def gaussian_mixture(
         domain=Box((means.amin(0) - 0.4).tolist(), (means.amax(0) + 0.4).tolist(), "open"),
         parameters={"D": D, "rotation": rotation if isinstance(rotation, int | float) else A.tolist(),
                     "weights": share.tolist()},
-        # five relaxation times of the weights (40 / D) at a step that is a tenth of the time in a component
+        # nearly four relaxation times of the weights (40 / D each); a burn-in step of 0.004 / D had the first weigh 0.366
         solver=f"EulerHeun:dt={0.001 / D:.6g}",
-        plan={"walkers": 10_000, "burn_in": 200 / D, "burn_in_dt": 0.004 / D, "snapshots": 20, "spacing": 0.05 / D},
+        plan={"walkers": 10_000, "burn_in": 150 / D, "burn_in_dt": 0.002 / D, "snapshots": 40, "spacing": 0.05 / D},
         truth=Truth(
             epr=D * mean_square_rotated_score(A, share),
             potential=potential,
