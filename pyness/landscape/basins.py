@@ -8,6 +8,7 @@ saddle by Newton's method. Lengths are those of coordinates scaled by the sample
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -222,42 +223,48 @@ class _Surface:
 
     def saddles(self, ends: list[torch.Tensor]) -> list[tuple[tuple[int, int], torch.Tensor, bool]]:
         """Tops of the paths between neighbours, those that do not lead over a third minimum."""
-        found = []
-        for a in range(len(ends)):
-            for b in range(a + 1, len(ends)):
-                path = self.path(ends[a], ends[b])
-                inner = path[1:-1]
-                others = [end for k, end in enumerate(ends) if k not in (a, b)]
-                if any(self.between(end, inner).norm(dim=1).min() < 2 * NEAR for end in others):
-                    continue
-                top, exact = self.newton(inner[self.value(inner).argmax()], 1)
-                found.append(((a, b), top, exact))
+        pairs = list(combinations(range(len(ends)), 2))
+        if not pairs:
+            return []
+        first, second = (torch.stack([ends[pair[k]] for pair in pairs]) for k in (0, 1))
+        found, paths = [], self.paths(first, second)
+        for (a, b), path in zip(pairs, paths, strict=True):
+            inner = path[1:-1]
+            others = [end for k, end in enumerate(ends) if k not in (a, b)]
+            if any(self.between(end, inner).norm(dim=1).min() < 2 * NEAR for end in others):
+                continue
+            top, exact = self.newton(inner[self.value(inner).argmax()], 1)
+            found.append(((a, b), top, exact))
         return found
 
-    def path(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """``(IMAGES, d)``: the string between two minima, evenly spaced."""
+    def paths(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """``(m, IMAGES, d)``: the strings between minima ``a: (m, d)`` and ``b: (m, d)``, evenly spaced."""
         share = torch.linspace(0, 1, IMAGES, dtype=a.dtype)[:, None]
-        path = self.within(a + share * self.between(a, b))
-        spacing = self.between(a, b).norm().item() / IMAGES
-        steepest = max(torch.linalg.eigvalsh(self.hessian(end))[-1].item() for end in (a, b))
-        step = min(FIRST_STEP, 0.5 / max(steepest, 1e-300))
+        apart = self.between(a, b)
+        path = self.within(a[:, None] + share * apart[:, None])
+        spacing = 0.2 * apart.norm(dim=1)[:, None, None] / IMAGES
+        bends = [torch.stack([self.hessian(end) for end in ends]) for ends in (a, b)]
+        steepest = torch.maximum(*(torch.linalg.eigvalsh(bend)[:, -1] for bend in bends))
+        step = (0.5 / steepest.clamp_min(1e-300)).clamp_max(FIRST_STEP)
         for _ in range(RELAXATIONS):
-            slope = self.slope(path)
+            slope = self.slope(path.flatten(0, 1)).reshape(path.shape)
             # no image moves further than a part of the distance to the next
-            move = step * slope
-            move = move * (0.2 * spacing / move.norm(dim=1, keepdim=True).clamp_min(0.2 * spacing))
-            move[0] = move[-1] = 0.0
+            move = step[:, None, None] * slope
+            move = move * (spacing / torch.maximum(move.norm(dim=2, keepdim=True), spacing))
+            move[:, [0, -1]] = 0.0
             path = _evenly(self.within(path - move))
         return path
 
 
 def _evenly(path: torch.Tensor) -> torch.Tensor:
-    length = (path[1:] - path[:-1]).norm(dim=1)
-    along = torch.cat([length.new_zeros(1), length.cumsum(0)])
-    wanted = torch.linspace(0, 1, len(path), dtype=path.dtype) * along[-1]
-    cell = torch.searchsorted(along, wanted).clamp(1, len(path) - 1)
-    share = (wanted - along[cell - 1]) / (along[cell] - along[cell - 1]).clamp_min(1e-300)
-    return path[cell - 1] + share[:, None] * (path[cell] - path[cell - 1])
+    length = (path[:, 1:] - path[:, :-1]).norm(dim=2)
+    along = torch.nn.functional.pad(length.cumsum(1), (1, 0))
+    wanted = torch.linspace(0, 1, path.shape[1], dtype=path.dtype) * along[:, -1:]
+    cell = torch.searchsorted(along, wanted).clamp(1, path.shape[1] - 1)
+    before, after = along.gather(1, cell - 1), along.gather(1, cell)
+    share = (wanted - before) / (after - before).clamp_min(1e-300)
+    first, second = (path.gather(1, which[:, :, None].expand(path.shape)) for which in (cell - 1, cell))
+    return first + share[:, :, None] * (second - first)
 
 
 def _merged(

@@ -92,7 +92,7 @@ def gaussian_mixture(
         domain=Box((means.amin(0) - 0.4).tolist(), (means.amax(0) + 0.4).tolist(), "open"),
         parameters={"D": D, "rotation": rotation if isinstance(rotation, int | float) else A.tolist(),
                     "weights": share.tolist()},
-        # nearly four relaxation times of the weights (40 / D each); a burn-in step of 0.004 / D had the first weigh 0.366
+        # nearly four relaxation times of the weights (40 / D each); a burn-in step of 0.004 / D made the first 0.366
         solver=f"EulerHeun:dt={0.001 / D:.6g}",
         plan={"walkers": 10_000, "burn_in": 150 / D, "burn_in_dt": 0.002 / D, "snapshots": 40, "spacing": 0.05 / D},
         truth=Truth(
