@@ -48,5 +48,8 @@ class Estimate:
     def __str__(self) -> str:
         if not math.isfinite(self.stderr) or self.stderr <= 0:
             return f"{self.value:.5g}"
+        if self.stderr >= 1e4:
+            power = math.floor(math.log10(max(abs(self.value), self.stderr)))
+            return f"({Estimate(self.value / 10**power, self.stderr / 10**power)})e{power}"
         digits = max(0, 1 - math.floor(math.log10(self.stderr)))
         return f"{self.value:.{digits}f} ± {self.stderr:.{digits}f}"

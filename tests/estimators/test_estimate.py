@@ -59,4 +59,6 @@ def test_z_without_spread():
 def test_text_shows_two_digits_of_the_error():
     assert str(Estimate(2.16757, 0.0123)) == "2.168 ± 0.012"
     assert str(Estimate(532.2, 13.0)) == "532 ± 13"
+    assert str(Estimate(4944113.0, 154232.0)) == "(4.94 ± 0.15)e6"
+    assert str(Estimate(-3e3, 2e4)) == "(-0.3 ± 2.0)e4"
     assert Estimate(2.0, 0.5).to_dict() == {"value": 2.0, "stderr": 0.5}
