@@ -77,9 +77,9 @@ def noise(walkers: int, options: dict) -> None:
     grid = pyness.systems.get("double-well").evaluation
     for kind, D in NOISES.items():
         turn = [[0.0, 0.05], [-0.05, 0.0]]
-        system = pyness.systems.from_potential(kind, 2, well, D, turn, box, solver="EM:dt=0.005", evaluation=grid)
+        system = pyness.systems.from_potential(kind, 2, well, D, turn, box, solver="EM:dt=0.001", evaluation=grid)
         samples = pyness.sample(
-            system, engine="torch", walkers=walkers, burn_in=20.0, burn_in_dt=0.01, snapshots=20, spacing=0.5,
+            system, engine="torch", walkers=walkers, burn_in=20.0, burn_in_dt=0.005, snapshots=20, spacing=0.5,
             dtype="float64", progress=False,
         )  # fmt: skip
         fitted(f"D(x), {kind}", system, samples, **options)
