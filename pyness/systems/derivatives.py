@@ -1,11 +1,13 @@
 """Jacobians and divergences of vector fields given as torch functions on ``(..., d)``.
 
 Forward mode: one push-forward per coordinate, batched, so nothing is kept for a backward pass and the field
-may be any composition of torch operations.
+may be any composition of torch operations. The level that torch pushes forward at belongs to the process and not to
+the thread, so blocks of walkers in threads of their own take turns here.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -13,6 +15,9 @@ import torch
 __all__ = ["divergence", "jacobian", "value_and_divergence"]
 
 Field = Callable[[torch.Tensor], torch.Tensor]
+
+# a field may itself contain derivatives
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def jacobian(field: Field, x: torch.Tensor) -> torch.Tensor:
@@ -38,4 +43,5 @@ def value_and_divergence(field: Field, x: torch.Tensor) -> tuple[torch.Tensor, t
 def _push(field: Field, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
     direction = torch.zeros_like(x)
     direction[..., axis] = 1.0
-    return torch.func.jvp(field, (x,), (direction,))
+    with _ONE_AT_A_TIME:
+        return torch.func.jvp(field, (x,), (direction,))

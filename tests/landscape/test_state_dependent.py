@@ -36,7 +36,7 @@ def test_exact_samples(kind, monkeypatch):
     assert report.epr.stderr < 0.012 * system.truth.epr
     assert abs(report.epr.value - system.truth.epr) < 4 * report.epr.stderr
     assert report.epr.stderr < 0.5 * report.epr_score_free.stderr
-    assert abs(report.gradient_error.value) < 0.03
+    assert abs(report.gradient_error.value) < 0.02
     assert report.warnings == ()
     # Phi, not U: there is no one D to multiply it with
     assert system.potential_scale == 1.0

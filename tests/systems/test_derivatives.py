@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,3 +54,16 @@ def test_divergence_can_be_differentiated_again():
     x = torch.tensor([[0.3, -0.7]], dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(divergence(lambda y: y**3, x).sum(), x)
     assert torch.allclose(gradient, 6 * x)
+
+
+def test_threads_that_differentiate_at_once_do_not_meet():
+    field = field_of(1, 3, 3)
+    points = torch.randn(64, 200, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def nested(x):
+        return divergence(lambda y: (jacobian(field, y) * field(y).unsqueeze(-2)).sum(-1), x)
+
+    alone = [nested(x) for x in points]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(nested, points))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
