@@ -1,4 +1,3 @@
-
 define("explosive", """
 drift!(du, u, p, t) = (du[1] = u[1] > p[1] ? u[1]^3 : -u[1]; nothing)
 noise!(du, u, p, t) = (du[1] = p[1]; nothing)

@@ -1,4 +1,3 @@
-
 SOLVERS = ("EM", "SOSRA", "SOSRI", "LambaEM", "SKenCarp", "ImplicitEM", "DRI1")
 
 @testset "$solver, adaptive = $adaptive" for (solver, adaptive) in

@@ -134,15 +134,19 @@ class Problem:
         while state.settled < PATIENCE and state.step < steps:
             objective = self.weighed(network)
             network, parts, decrease = _descend(objective, network, state)
-            if state.step == RELEASE - 1 and self.anchors is not None:
-                held = (self.anchors.misfit(network) >= 0).cpu()
-                state.kept = held if bool(held.any()) else ~held
-                self.anchors.keep(state.kept)
             settled = decrease < SETTLED or parts.get("hjb", 1.0) < ENOUGH
             state.settled = state.settled + 1 if settled else 0
             state.step += 1
+            if state.step == RELEASE and self.anchors is not None:
+                self._release(network, state)
             after(state, network, parts | {"decrease": decrease, "damping": state.damping})
         return network
+
+    def _release(self, network: Network, state: State) -> None:
+        held = (self.anchors.misfit(network) >= 0).cpu()
+        if bool(held.any()):
+            state.kept = held
+            self.anchors.keep(held)
 
 
 def epr_share(squared_drift: float, rate: float, parameters: int, states: int) -> float:

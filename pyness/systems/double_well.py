@@ -44,7 +44,7 @@ def double_well(D: float = 0.1, c: float = 0.5) -> System:
         domain=Box([0.0, 0.0], [3.0, 3.0], "open"),
         variables=("x", "y"),
         parameters={"D": D, "c": c},
-        # c^2 E[lap U] comes out 0.4 % low at a step of 0.08 and within 0.03 % at 0.04, 0.02 and 0.01; snapshots 0.5
+        # c^2 E[lap U] comes out 0.4 % low at a step of 0.08 and within 0.06 % at 0.04, 0.02 and 0.01; snapshots 0.5
         # apart are independent as far as it is concerned, and 4e5 of them give it to 0.2 %
         solver="SOSRA:adaptive=false,dt=0.02",
         plan={"walkers": 10_000, "burn_in": 10.0, "snapshots": 40, "spacing": 0.5},
