@@ -21,32 +21,22 @@ from itertools import pairwise
 import torch
 
 import pyness
-from pyness.estimators import potential_error
-from pyness.estimators.metrics import basins
 from pyness.landscape.clouds import widened
 from pyness.run import against_truth
 
 BATCH, RATE = 1024, 5e-3
 
 
-def truth_of(system: pyness.System):
-    """The true potential on the evaluation grid, ``(nodes)``."""
-    nodes = system.evaluation.nodes()
-    if system.truth.potential is not None:
-        return nodes, system.truth.potential(nodes)
-    return nodes, pyness.grid.steady_state(system, shape=system.truth.grid).interpolate(nodes)
+def errors(error: dict) -> str:
+    line = ""
+    if error:
+        line += f"  rRMSE {error['rrmse']:.4f} on {error['points_are']}  weighted {error['rrmse_weighted']:.4f}"
+    if error.get("basin_offset") is not None:
+        line += f"  offset {error['basin_offset']:.3f} D"
+    return line
 
 
-def errors(system: pyness.System, nodes: torch.Tensor, learnt: torch.Tensor, true: torch.Tensor) -> str:
-    scale = system.potential_scale
-    error = potential_error(learnt, true, scale, cap=system.evaluation.cap)
-    wells = [w for w in basins(learnt, true, scale) if w.free_energy_true < system.evaluation.cap * scale]
-    off = [(w.free_energy - w.free_energy_true) / scale for w in wells]
-    return f"rRMSE {error.rrmse:.4f}  weighted {error.rrmse_weighted:.4f}  offset {max(off) - min(off):.3f} D"
-
-
-def run(name: str, seed: int, options: dict[str, int]) -> None:
-    system = pyness.systems.get(name)
+def run(system: pyness.System, seed: int, options: dict[str, int]) -> pyness.Samples:
     clock = [time.perf_counter()]
     samples = pyness.sample(system, engine="torch", seed=seed)
     clock.append(time.perf_counter())
@@ -55,12 +45,7 @@ def run(name: str, seed: int, options: dict[str, int]) -> None:
     report = landscape.report(samples)
     clock.append(time.perf_counter())
     _, error, _ = against_truth(system, landscape, samples)
-    line = f"{name:<14} seed {seed}"
-    if error:
-        line += f"  rRMSE {error['rrmse']:.4f} on {error['points_are']}  weighted {error['rrmse_weighted']:.4f}"
-    if error.get("basin_offset") is not None:
-        line += f"  offset {error['basin_offset']:.3f} D"
-    line += f"  EPR {report.epr}"
+    line = f"{system.name:<14} seed {seed}{errors(error)}  EPR {report.epr}"
     if system.truth.epr is not None:
         apart = report.epr.value - system.truth.epr
         spread = math.hypot(report.epr.stderr, system.truth.epr_error)
@@ -71,12 +56,11 @@ def run(name: str, seed: int, options: dict[str, int]) -> None:
     line += f"  stationarity {'passed' if report.stationarity.passed else 'FAILED'}"
     line += f"  failed {samples.stats.get('failed_walkers', 0)} of {samples.walkers}"
     print(line + "  seconds " + " ".join(f"{b - a:.0f}" for a, b in pairwise(clock)), flush=True)
+    return samples
 
 
-def adam(name: str, seed: int, truth, steps: int) -> None:
-    system = pyness.systems.get(name)
+def adam(system: pyness.System, samples: pyness.Samples, seed: int, steps: int) -> None:
     D = system.diffusion.scalar
-    samples = pyness.sample(system, engine="torch", seed=seed)
     states = samples.states.reshape(-1, system.dim).double()
     rate = pyness.estimators.fisher_information(system, samples).value
     cloud = widened(system, samples, 2.0, 20_000, rate, seed).float()
@@ -108,13 +92,19 @@ def adam(name: str, seed: int, truth, steps: int) -> None:
         optimiser.step()
         schedule.step()
     seconds = time.perf_counter() - start
-    nodes, true = truth
-    with torch.no_grad():
-        learnt = network(nodes.float()).squeeze(-1).double()
-    print(
-        f"{name:<14} seed {seed}  {errors(system, nodes, learnt, true)}  Adam, {steps} steps, {seconds:.0f} s",
-        flush=True,
-    )
+    learnt = Published(network.requires_grad_(False))
+    _, error, _ = against_truth(system, learnt, samples)
+    print(f"{system.name:<14} seed {seed}{errors(error)}  Adam, {steps} steps, {seconds:.0f} s", flush=True)
+
+
+class Published:
+    """The potential of a network of the paper."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network = network
+
+    def potential(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x.float()).squeeze(-1).double()
 
 
 def main() -> None:
@@ -127,10 +117,11 @@ def main() -> None:
     options = parser.parse_args()
     chosen = {name: vars(options)[name] for name in ("units", "steps", "points") if vars(options)[name]}
     for name in options.systems:
+        system = pyness.systems.get(name)
         for seed in options.seeds:
-            run(name, seed, chosen)
+            samples = run(system, seed, chosen)
             if options.adam:
-                adam(name, seed, truth_of(pyness.systems.get(name)), options.adam)
+                adam(system, samples, seed, options.adam)
 
 
 if __name__ == "__main__":
