@@ -250,6 +250,7 @@ def test_noise_structure():
         ("SOSRA:adaptive=false", CONSTANT, None, "no dt was given"),
         ("DRI1", MATRIX, None, "cannot be trusted"),
         ("ISSEM", CONSTANT, None, "adaptive=false"),
+        ("RI5", CONSTANT, None, "step control of RI5 cannot be trusted"),
         ("RKMilGeneral", MATRIX, None, "cannot be trusted"),
         ("SOSRI", CONSTANT, "torch", "engine 'torch' has no solver 'SOSRI'"),
         ("GPUEM:dt=1e-3", CONSTANT, "julia", "it is in: julia-gpu"),
