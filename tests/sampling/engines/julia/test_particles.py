@@ -98,6 +98,17 @@ def test_the_split_step_of_the_activity_is_exact_at_any_step():
 
 
 @pytest.mark.julia
+def test_the_split_step_scatters_activities_at_given_positions_as_it_should():
+    # as in the test of the torch engine, with its reason
+    system = get("aoup-harmonic", n_particles=150, spring=0.0, trap=1.0, gamma=0.02, eps=0.0)
+    plan = {"walkers": 200, "burn_in": 15.0, "snapshots": 3, "spacing": 10.0, "seed": 6}
+    x, g = system.split(pyness.sample(system, "EM:split=true,dt=0.1", "julia", dtype="float64", **plan).states)
+    x, g = x.flatten(1), g.flatten(1)
+    left = (g - (x * g).mean() / x.square().mean() * x).square().mean(1) * (1.02 / 0.02)
+    assert abs(left.mean() - 1) < 4 * left.std() / math.sqrt(200) + 0.003
+
+
+@pytest.mark.julia
 @pytest.mark.parametrize("solver", ["EM:dt=0.01", pytest.param("SOSRA", marks=pytest.mark.validate)])
 def test_both_engines_agree_on_structure(solver):
     """Pair distances and forces of a dense fluid, walker by walker, the step's own bias included."""
