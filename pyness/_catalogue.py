@@ -270,8 +270,8 @@ def _weak() -> Iterator[Algorithm]:
     yield adapting("DRI1", "distributions with any noise; smallest error constants", _DEBRABANT)
     yield adapting("RI1", "distributions with any noise", _ROESSLER_WEAK)
     yield adapting("RI3", "as RI1, another tableau", _ROESSLER_WEAK)
-    # adaptive, it takes its noise with the sign turned (its beta1 adds up to -1) and compares with a step that does not:
-    # twice the noise counts as its error and the steps shrink to 1e-8 (limit cycle, mean step; of RI3 4e-4)
+    # adaptive, it takes its noise with the sign turned (its beta1 adds up to -1) and is compared with a step that does
+    # not: twice the noise counts as its error and the steps shrink to 1e-8 (limit cycle, mean step; of RI3 4e-4)
     yield adapting("RI5", "as RI1, another tableau; at a fixed step", _ROESSLER_WEAK, controlled=frozenset())
     yield adapting("RI6", "as RI1, deterministic order 2", _ROESSLER_WEAK)
     yield adapting("RDI2WM", "as DRI1, deterministic order 2", _CLASSES)

@@ -9,6 +9,7 @@ __all__ = [
     "InputError",
     "InterruptedRun",
     "JuliaError",
+    "LimitError",
     "PynessError",
     "SamplingError",
     "SolverError",
@@ -78,6 +79,10 @@ class SamplingError(PynessError, RuntimeError):
 
     exit_code = 3
     samples = None
+
+
+class LimitError(SamplingError):
+    """A sampling run was stopped because it took more seconds or drift evaluations than it was given."""
 
 
 class TrainingError(PynessError, RuntimeError):

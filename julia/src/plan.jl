@@ -5,7 +5,8 @@ What all walkers of a call share: times, steps, tolerances.
 
 `dt` is the step of a fixed-step method and the first step tried of an adaptive one; `burn_in_dt` a coarser one for the
 burn-in. `tolerance` is the absolute error allowed in a step for each coordinate (of Newton's iteration at a fixed step);
-`delta` weighs the drift in the error estimates of the SRK methods.
+`delta` weighs the drift in the error estimates of the SRK methods. A call stops at the `deadline` (of `time_ns`), and a
+task that has evaluated the drift more than `most` times.
 """
 struct Plan{V}
     burn_in::Float64
@@ -18,6 +19,8 @@ struct Plan{V}
     tolerance::V
     delta::Float64
     maxiters::Int
+    deadline::UInt64
+    most::Float64
 end
 
 "When snapshots are taken; the burn-in, where there is one, comes first."

@@ -63,17 +63,18 @@ Carry the walkers that start in the columns of `start: (dim, n)` through the pla
   two alone.
 - `rotation`: an orthogonal matrix `Q` where the noise is diagonal in the coordinates `Q' x` only; the noise of the model is
   meant in these, all else in `x`. With a constant matrix of noise every solver then meets diagonal noise.
-- `burn_in, snapshots, spacing, adaptive, dt, burn_in_dt, dtmax, tolerance, delta, maxiters`: see [`Plan`](@ref).
+- `burn_in, snapshots, spacing, adaptive, dt, burn_in_dt, dtmax, tolerance, delta, maxiters, most`: see [`Plan`](@ref);
+  `seconds`: until its deadline.
 - `lengths: (snapshots, n)`: where given, an adaptive method enters the step it is about to take at each snapshot.
 - `inplace`: states are vectors even where they could be static; `specialised`: compile a solver for this model alone.
 
-Returns the counts, and the failures as `(walker, time, state, reason)`, walkers counted from zero like `first`.
+Returns the counts, whether it was cut short (by `seconds` or `most`; then not all of `out` is written), and the failures as `(walker, time, state, reason)`, walkers counted from zero like `first`.
 """
 function sample!(
         out, start, name, algorithm, drift_parameters, noise_parameters;
         low, high, kinds, seed, first = 0, burn_in, spacing, adaptive, dt, burn_in_dt = dt, dtmax = spacing,
         tolerance, delta = nothing, rotation = nothing, maxiters = 10_000_000, inplace = false, specialised = false,
-        lengths = nothing
+        lengths = nothing, seconds = Inf, most = Inf
     )
     model = MODELS[name]
     many = drift_parameters isa Particles
@@ -82,7 +83,8 @@ function sample!(
     box, frame = Box(V(low), V(high), kinds), Frame(V, rotation)
     plan = Plan{V}(
         burn_in, size(out, 2), spacing, adaptive, dt, burn_in_dt, dtmax, along(frame, V(tolerance)),
-        something(delta, Traits.delta_default(algorithm)), adaptive ? maxiters : typemax(Int)
+        something(delta, Traits.delta_default(algorithm)), adaptive ? maxiters : typemax(Int),
+        isfinite(seconds) ? time_ns() + round(UInt64, 1.0e9 * seconds) : typemax(UInt64), most
     )
     derivative = hasproperty(algorithm, :nlsolve)
     next, walkers, batch = Threads.Atomic{Int}(1), size(start, 2), many ? 1 : BATCH
@@ -101,7 +103,7 @@ function sample!(
     return (
         accepted = tally.accepted, rejected = tally.rejected, evaluations = tally.evaluations,
         shortest = tally.shortest, longest = tally.longest, histogram = tally.histogram, folds = length(tally.folds),
-        failures = [(f.walker, f.time, f.state, f.reason) for f in tally.failures],
+        failures = [(f.walker, f.time, f.state, f.reason) for f in tally.failures], cut = tally.cut,
     )
 end
 
@@ -111,11 +113,12 @@ function _carry!(out, lengths, start, sde, algorithm, box::Box{V}, frame, plan, 
     walkers = size(start, 2)
     while true
         begun = Threads.atomic_add!(next, batch)
-        begun > walkers && break
+        (begun > walkers || tally.cut) && break
         for w in begun:min(begun + batch - 1, walkers)
             number = first + w - 1
             x = V(view(start, :, w))
             alive = walk!(states, steps, sde, x, algorithm, plan, box, frame, seed_of(seed, number), number, tally)
+            tally.cut && break
             out[:, :, w] .= alive ? states : NaN
             lengths === nothing || (lengths[:, w] .= alive ? steps : NaN)
         end

@@ -20,9 +20,13 @@ mutable struct Tally
     histogram::Vector{Int}
     folds::Folds
     failures::Vector{Failure}
+    cut::Bool
 end
 
-Tally() = Tally(0, 0, 0, Inf, 0.0, zeros(Int, HISTOGRAM_BINS), Folds(), Failure[])
+Tally() = Tally(0, 0, 0, Inf, 0.0, zeros(Int, HISTOGRAM_BINS), Folds(), Failure[], false)
+
+"Whether the call has taken more than it may; the task then leaves its walker unfinished."
+over!(tally::Tally, plan, drift) = tally.cut = drift.evaluations > plan.most || time_ns() > plan.deadline
 
 @inline function count_length!(tally::Tally, step, count = 1)
     bin = floor((log10(step) - FIRST_DECADE) * BINS_PER_DECADE)
@@ -41,6 +45,7 @@ function merged(tallies::Vector{Tally}, dim::Int)
         out.longest = max(out.longest, tally.longest)
         out.histogram .+= tally.histogram
         append!(out.failures, tally.failures)
+        out.cut |= tally.cut
     end
     sort!(out.failures; by = failure -> failure.walker)
     walkers = reduce(vcat, (tally.folds.walker for tally in tallies))

@@ -19,7 +19,7 @@ end
 
 """
 Carry one walker through the plan, writing its snapshots into the columns of `states` and the steps that an adaptive method
-is about to take there into `steps`; false where it blew up.
+is about to take there into `steps`; false where it blew up or was cut short.
 """
 function walk!(
         states, steps, sde::Equation, x, algorithm, plan::Plan, box::Box, frame, seed::UInt64, walker::Int, tally::Tally
@@ -27,10 +27,8 @@ function walk!(
     restart!(sde.drift)
     integrator = _begin(sde, inward(frame, x), algorithm, plan, seed)
     kept = length(tally.folds)
-    alive = plan.adaptive ? _adaptive!(states, steps, integrator, plan, box, frame, walker, tally) :
-        _fixed!(
-            states, integrator, stepper(sde, algorithm, seed), plan, box, frame, settled(sde.drift), walker, tally
-        )
+    alive = plan.adaptive ? _adaptive!(states, steps, integrator, plan, box, frame, sde.drift, walker, tally) :
+        _fixed!(states, integrator, stepper(sde, algorithm, seed), plan, box, frame, sde.drift, walker, tally)
     alive || truncate!(tally.folds, kept, length(x))
     return alive
 end
@@ -64,6 +62,9 @@ _noise(::StochasticDiffEq.EM, ::Equation{false}, x, adaptive) = _wiener(WienerPr
 _noise(::StochasticDiffEq.EM, ::Equation{true}, x, adaptive) = _wiener(WienerProcess!, x)
 _wiener(process, x) =
     process(0.0, zero(x); rng = Xoshiro(0), save_everystep = false, rswm = RSWM(adaptivealg = :RSwM1))
+
+"Steps between looks at what the call may still take; a multiple of the strides below."
+const LOOK = 256
 
 # How an integrator makes its next step of a fixed length: as a whole, with all that SciML sees to between steps (events,
 # stops, saving, noise that may have to be divided), or by the algorithm's own step alone where nothing else is needed. Of
@@ -101,14 +102,15 @@ _set_step!(bare::Bare, integrator, step) = (integrator.dt = step; bare.root = sq
 end
 
 # Steps are counted instead of timed, so that rounding of the time adds none.
-function _fixed!(states, integrator, stepper, plan, box, frame, activity, walker, tally)
-    time = 0.0
+function _fixed!(states, integrator, stepper, plan, box, frame, drift, walker, tally)
+    time, activity = 0.0, settled(drift)
     for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
         recorded = goal > 0
         steps, step = recorded ? divided(plan.spacing, plan.dt) : divided(plan.burn_in, plan.burn_in_dt)
         _set_step!(stepper, integrator, step)
         stride = _stride(integrator.u)
         for taken in 0:stride:(steps - 1)
+            iszero(taken % LOOK) && over!(tally, plan, drift) && return false
             before = integrator.u
             alive = true
             for _ in 1:min(stride, steps - taken)
@@ -131,12 +133,13 @@ end
 _stride(::StaticArray) = 8
 _stride(_) = 1
 
-function _adaptive!(states, lengths, integrator, plan, box, frame, walker, tally)
+function _adaptive!(states, lengths, integrator, plan, box, frame, drift, walker, tally)
     for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
         recorded, target = goal > 0, plan.burn_in + goal * plan.spacing
         while integrator.t < target
             before, time, proposed = integrator.u, integrator.t, get_proposed_dt(integrator)
             iterations = integrator.iter
+            iszero(iterations % LOOK) && over!(tally, plan, drift) && return false
             step!(integrator)
             tally.rejected += integrator.iter - iterations - 1
             integrator.accept_step && isfinite(sum(integrator.u)) && integrator.iter <= plan.maxiters ||

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import platform
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +17,9 @@ import torch
 from tqdm import tqdm
 
 import pyness
-from pyness.errors import InputError, InterruptedRun, SamplingError, StoreError
+from pyness.errors import InputError, InterruptedRun, LimitError, SamplingError, StoreError
 from pyness.sampling.engines import Block, BlockResult, Engine, Job
+from pyness.sampling.limit import Limit
 from pyness.sampling.plan import Plan
 from pyness.sampling.portions import Round, block_rows, given_start, rounds
 from pyness.sampling.resolve import resolve
@@ -55,6 +55,8 @@ def sample(
     device: str = "cpu",
     chunk: int | None = None,
     max_failed: float = 1e-3,
+    max_seconds: float | None = None,
+    max_evaluations: float | None = None,
     store: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -79,6 +81,8 @@ def sample(
         dtype, device: of the states, ``"float32"`` or ``"float64"``; any torch device.
         chunk: walkers under way at a time, which bounds the memory used beside the result.
         max_failed: fraction of walkers that may blow up; they are left out of the states, counted and listed.
+        max_seconds, max_evaluations: when to give up: seconds of this call's sampling, and drift evaluations of all its
+            walkers. An engine looks now and then, so a little more may be spent.
         store: path of a zarr store that is appended while the run goes on.
         resume: continue the run in ``store`` where it stands (an absent one is begun, a finished one returned).
         overwrite: replace what is in ``store``.
@@ -87,6 +91,7 @@ def sample(
     Raises:
         InputError, SolverError, UnknownNameError: a value or a combination that makes no sense.
         StoreError: the store exists, is foreign or damaged, or cannot be written.
+        LimitError: it takes more than ``max_seconds`` or ``max_evaluations``; a store keeps the blocks that are done.
         SamplingError: more than ``max_failed`` of the walkers blew up (the rest is in its ``samples``).
         InterruptedRun: Ctrl-C; with a store, what was done is in it and ``resume=True`` goes on.
 
@@ -105,7 +110,8 @@ def sample(
     chosen = resolve(system, solver, engine, **given, **rest)
     if chosen.note:
         tqdm.write(chosen.note, file=sys.stderr)
-    run = _Run(system, chosen.solver, chosen.plan, _engine(chosen.engine), start, chunk)
+    stop = Limit(max_seconds, max_evaluations)
+    run = _Run(system, chosen.solver, chosen.plan, _engine(chosen.engine), start, chunk, stop)
     return run.execute(store, resume, overwrite, progress)
 
 
@@ -123,9 +129,16 @@ class _Run:
     """One call of ``sample``: the walkers in blocks, an engine, and maybe a store."""
 
     def __init__(
-        self, system: System, solver: Solver, plan: Plan, factory: type[Engine], start: Any, chunk: int | None
+        self,
+        system: System,
+        solver: Solver,
+        plan: Plan,
+        factory: type[Engine],
+        start: Any,
+        chunk: int | None,
+        stop: Limit,
     ) -> None:
-        self.system, self.solver, self.plan, self.factory = system, solver, plan, factory
+        self.system, self.solver, self.plan, self.factory, self.stop = system, solver, plan, factory, stop
         if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
             raise InputError(f"chunk is {chunk!r}", "give a number of walkers of at least 1")
         self.chunk = chunk
@@ -147,6 +160,7 @@ class _Run:
             attributes = self._attributes(engine)
             store = self._open(path, attributes, resume, overwrite)
             states, steps, parts = self._result(engine, store, attributes)
+            self.stop.begin()
             for turn in range(attributes["progress"]["blocks"] // self.blocks, len(self.rounds)):
                 if turn:
                     engine.close()
@@ -274,7 +288,6 @@ class _Run:
     ) -> None:
         begin = attributes["progress"]["blocks"]
         at_a_time = engine.chunk() if self.chunk is None else max(1, self.chunk // self.rows)
-        stop = threading.Event()
         blocks = list(self._blocks(states, steps, begin - turn * self.blocks, turn))
         spent, clock = attributes["progress"]["seconds"], time.perf_counter()
         bar = tqdm(
@@ -283,15 +296,27 @@ class _Run:
             disable=None if progress else True,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
         )  # fmt: skip
+        done = float(begin)
+
+        def tick(part: float) -> None:
+            nonlocal done
+            done += part
+            bar.update(part)
+
         try:
             with bar:
                 for i in range(0, len(blocks), at_a_time):
-                    for result in engine.run(blocks[i : i + at_a_time], bar.update, stop):
+                    for result in engine.run(blocks[i : i + at_a_time], tick, self.stop):
                         block = blocks[result.index - begin]
                         seconds = spent + time.perf_counter() - clock
                         self._enter(block, result, self.rounds[turn], store, attributes, parts, seconds)
                     if self._too_many_failed(attributes):
                         return
+                    if attributes["progress"]["blocks"] < begin + min(i + at_a_time, len(blocks)):
+                        raise LimitError(
+                            f"{self.solver}: stopped after {self.stop}, when {100 * done / self.total:.2g} % was done",
+                            "allow more, take fewer walkers, or a larger step or tolerance",
+                        )
         except InterruptedRun:
             raise
         except KeyboardInterrupt as interrupt:

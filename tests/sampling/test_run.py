@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from pyness import systems
-from pyness.errors import InputError, InterruptedRun, SamplingError, SolverError, StoreError, UnknownNameError
+from pyness.errors import (
+    InputError,
+    InterruptedRun,
+    LimitError,
+    SamplingError,
+    SolverError,
+    StoreError,
+    UnknownNameError,
+)
 from pyness.sampling import Samples, run, sample
 from pyness.systems import Box, System
 
@@ -183,6 +191,20 @@ def test_walkers_that_blow_up_are_left_out_counted_and_reported(tmp_path, caplog
     assert loaded.stats["failed_walkers"] == failed
 
 
+@pytest.mark.parametrize("solver", ["EM:dt=1e-3", "SOSRA:rtol=1e-2"])
+def test_a_run_that_takes_too_much_is_stopped_and_keeps_its_blocks(small_blocks, tmp_path, solver):
+    path, whole = tmp_path / "cut.zarr", sample(_system(), solver, "torch", **SHORT)
+    most = 0.7 * whole.stats["drift_evaluations"]
+    with pytest.raises(LimitError, match=r"stopped after .* drift evaluations, when .* % was done"):
+        sample(_system(), solver, "torch", max_evaluations=most, store=path, chunk=64, **SHORT)
+    # enough for what is left of it
+    resumed = sample(_system(), solver, "torch", max_evaluations=most, store=path, resume=True, **SHORT)
+    assert _same(whole, resumed)
+    with pytest.raises(LimitError, match="stopped after 1e-09 seconds"):
+        sample(_system(), solver, "torch", max_seconds=1e-9, **SHORT)
+    assert _same(whole, sample(_system(), solver, "torch", max_seconds=1e9, max_evaluations=math.inf, **SHORT))
+
+
 def test_too_many_failures_end_the_run():
     with pytest.raises(SamplingError, match=r"\d+ of 500 walkers blew up, the first at time .* smaller dt") as caught:
         sample(_explosive(0.8), "EM:dt=0.01", "torch", walkers=500, burn_in=1.0, snapshots=2, spacing=0.5)
@@ -210,6 +232,8 @@ MULTIPLICATIVE = System("multiplicative", 1, lambda x: -x, lambda x: 0.1 + x**2,
         ({"device": "nowhere"}, InputError, "nowhere"),
         ({"chunk": 0}, InputError, "chunk is 0"),
         ({"max_failed": 2}, InputError, "max_failed is 2"),
+        ({"max_seconds": 0}, InputError, "max_seconds is 0"),
+        ({"max_evaluations": "1e6"}, InputError, "max_evaluations is '1e6'"),
         ({"start": "somewhere"}, InputError, "somewhere"),
         ({"start": torch.zeros(3, 2)}, InputError, r"\(3, 2\)"),
         ({"start": torch.full((300, 2), torch.nan)}, InputError, "NaN"),

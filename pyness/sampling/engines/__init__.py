@@ -7,13 +7,13 @@ block's number of walkers, its start states and its seed: then chunks, threads a
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
+from pyness.sampling.limit import Limit
 from pyness.sampling.plan import Plan
 from pyness.sampling.stats import Failure, Stats
 from pyness.sampling.walls import Walls
@@ -112,11 +112,12 @@ class Engine(Protocol):
         """Memory for the run's result, in the plan's dtype and on its device, where the engine can fill it in place."""
         ...
 
-    def run(self, blocks: Sequence[Block], tick: Tick, stop: threading.Event) -> Iterator[BlockResult]:
+    def run(self, blocks: Sequence[Block], tick: Tick, stop: Limit) -> Iterator[BlockResult]:
         """Carry the blocks through the plan, yielding each result as soon as it and all before it are done.
 
-        When ``stop`` is set the engine drops what is unfinished and returns as soon as it can. ``KeyboardInterrupt``
-        may surface from here at any time; whatever was yielded before it is kept.
+        When ``stop`` is set the engine drops what is unfinished and returns as soon as it can; what it evaluates it
+        enters there (``stop.spend``) as it goes. ``KeyboardInterrupt`` may surface from here at any time; whatever was
+        yielded before it is kept.
         """
         ...
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.julia.engine import JuliaEngine
 from pyness.sampling.engines.julia.runtime import start
 from pyness.sampling.engines.julia.session import Code, Session, literal
+from pyness.sampling.limit import Limit
 from pyness.sampling.stats import Failure
 
 __all__ = ["DeviceEngine"]
@@ -83,7 +83,7 @@ class DeviceEngine(JuliaEngine):
             return super().empty(shape)
         return torch.empty(tuple(shape), dtype=plan.torch_dtype, device=plan.device)
 
-    def _carry(self, block: Block, tick: Tick, stop: threading.Event) -> BlockResult | None:
+    def _carry(self, block: Block, tick: Tick, stop: Limit) -> BlockResult | None:
         if stop.is_set():
             return None
         start = self.empty(block.start.shape).copy_(block.start)
@@ -99,6 +99,7 @@ class DeviceEngine(JuliaEngine):
             first=0,
             **self._options,
         )
+        stop.spend(report["evaluations"])
         failures = [Failure(w, t, tuple(x), why) for w, t, x, why in report["failures"]]
         walls = self._walls(report["folds"]) if report["folds"] else self._no_walls()
         stats = self._stats(report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.julia.model import Model, matrix_literal
 from pyness.sampling.engines.julia.runtime import start
 from pyness.sampling.engines.julia.session import Code, Session, literal
+from pyness.sampling.limit import Limit
 from pyness.sampling.scale import fluctuation_scale
 from pyness.sampling.stats import Failure, Stats
 from pyness.sampling.walls import Walls
@@ -103,14 +103,14 @@ class JuliaEngine:
     def chunk(self) -> int:
         return 1
 
-    def run(self, blocks: Sequence[Block], tick: Tick, stop: threading.Event) -> Iterator[BlockResult]:
+    def run(self, blocks: Sequence[Block], tick: Tick, stop: Limit) -> Iterator[BlockResult]:
         for block in blocks:
             result = self._carry(block, tick, stop)
             if result is None:
                 return
             yield result
 
-    def _carry(self, block: Block, tick: Tick, stop: threading.Event) -> BlockResult | None:
+    def _carry(self, block: Block, tick: Tick, stop: Limit) -> BlockResult | None:
         start = self._session.empty(tuple(block.start.shape), torch.float64).copy_(block.start)
         taken = None if block.steps is None else self._session.empty(tuple(block.steps.shape), block.steps.dtype)
         parts, failures, walls = [], [], [self._no_walls()]
@@ -120,8 +120,11 @@ class JuliaEngine:
                 return None
             last = min(block.size, first + self._pace)
             clock = time.perf_counter()
-            report = self._call(block, start, taken, first, last)
+            report = self._call(block, start, taken, first, last, stop)
             spent = time.perf_counter() - clock
+            stop.spend(report["evaluations"])
+            if report["cut"]:
+                return None
             parts.append(self._stats(report))
             failures += [Failure(w, t, tuple(x), why) for w, t, x, why in report["failures"]]
             if report["folds"]:
@@ -137,7 +140,7 @@ class JuliaEngine:
         return BlockResult(block.index, Walls.join(walls), stats, failures)
 
     def _call(
-        self, block: Block, start: torch.Tensor, taken: torch.Tensor | None, first: int, last: int
+        self, block: Block, start: torch.Tensor, taken: torch.Tensor | None, first: int, last: int, stop: Limit
     ) -> dict[str, Any]:
         return self._session.call(
             "PyNESS.sample!",
@@ -149,6 +152,8 @@ class JuliaEngine:
             seed=block.seed,
             first=first,
             lengths=None if taken is None else taken[first:last],
+            seconds=stop.seconds,
+            most=stop.evaluations,
             **self._options,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +16,7 @@ from pyness.sampling.engines.torch.fixed import run_fixed, segments
 from pyness.sampling.engines.torch.methods import METHODS, Method
 from pyness.sampling.engines.torch.stride import EagerStride, Stride
 from pyness.sampling.engines.torch.verlet import Followed
+from pyness.sampling.limit import Limit
 from pyness.systems import ParticleSystem
 
 __all__ = ["TorchEngine"]
@@ -73,7 +73,7 @@ class TorchEngine:
     def chunk(self) -> int:
         return self._threads
 
-    def run(self, blocks: Sequence[Block], tick: Tick, stop: threading.Event) -> Iterator[BlockResult]:
+    def run(self, blocks: Sequence[Block], tick: Tick, stop: Limit) -> Iterator[BlockResult]:
         def carry(block: Block) -> BlockResult | None:
             with torch.no_grad():
                 if self._job.solver.adaptive:
@@ -86,8 +86,9 @@ class TorchEngine:
         try:
             for future in [pool.submit(carry, block) for block in blocks]:
                 result = future.result()
-                if result is not None:
-                    yield result
+                if result is None:
+                    return
+                yield result
         except BaseException:
             stop.set()
             raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import torch
 
 from pyness.sampling.engines import Block, BlockResult, Job, Tick
@@ -11,6 +9,7 @@ from pyness.sampling.engines.torch.brownian import Futures, area
 from pyness.sampling.engines.torch.domain import Domain
 from pyness.sampling.engines.torch.methods import Method
 from pyness.sampling.engines.torch.record import REFUSED, Ledger, padded_start
+from pyness.sampling.limit import Limit
 from pyness.sampling.stats import BINS_PER_DECADE, FIRST_DECADE, HISTOGRAM_BINS, Stats
 
 __all__ = ["run_adaptive"]
@@ -25,9 +24,7 @@ FAR_BELOW, FAST_GROWTH = 1e-2, 2.0
 LOOK = 16
 
 
-def run_adaptive(
-    job: Job, block: Block, method: Method, domain: Domain, tick: Tick, stop: threading.Event
-) -> BlockResult | None:
+def run_adaptive(job: Job, block: Block, method: Method, domain: Domain, tick: Tick, stop: Limit) -> BlockResult | None:
     """Carry a block through the plan; None if stopped."""
     return _AdaptiveRun(job, block, method, domain).run(tick, stop)
 
@@ -62,11 +59,14 @@ class _AdaptiveRun:
         self.extremes = torch.tensor([torch.inf, 0.0], dtype=dtype, device=device)
         self.histogram = torch.zeros(HISTOGRAM_BINS, dtype=torch.int64, device=device)
 
-    def run(self, tick: Tick, stop: threading.Event) -> BlockResult | None:
-        told = 0.0
+    def run(self, tick: Tick, stop: Limit) -> BlockResult | None:
+        told, spent = 0.0, 0
         while self.walker.numel():
             for _ in range(LOOK):
                 self._step()
+            evaluations = int(self.evaluations)
+            stop.spend(evaluations - spent)
+            spent = evaluations
             if stop.is_set():
                 return None
             done = self._progress()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 
 import torch
@@ -12,6 +11,7 @@ from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.torch.domain import Domain
 from pyness.sampling.engines.torch.record import REFUSED, Ledger, padded_start
 from pyness.sampling.engines.torch.stride import LENGTH, Stride
+from pyness.sampling.limit import Limit
 from pyness.sampling.stats import Stats
 
 __all__ = ["MakeStride", "run_fixed", "segments"]
@@ -37,7 +37,7 @@ def _divide(duration: float, dt: float) -> tuple[int, float]:
 
 
 def run_fixed(
-    job: Job, block: Block, make_stride: MakeStride, domain: Domain, tick: Tick, stop: threading.Event
+    job: Job, block: Block, make_stride: MakeStride, domain: Domain, tick: Tick, stop: Limit
 ) -> BlockResult | None:
     """Carry a block through the plan; None if stopped."""
     plan = job.plan
@@ -59,6 +59,7 @@ def run_fixed(
             before = x
             x, used = stride(x, count, h)
             evaluations += used
+            stop.spend(used * block.size)
             if recorded and domain.walled:
                 ledger.fold(*stride.folded())
             if not bool(torch.isfinite(x.sum())):

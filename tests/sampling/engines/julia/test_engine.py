@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,11 @@ import pytest
 import torch
 
 import pyness
-from pyness.errors import SamplingError, SolverError, TranslationError
+from pyness.errors import LimitError, SamplingError, SolverError, TranslationError
 from pyness.sampling.engines.julia import engine as engine_module
 from pyness.sampling.engines.julia import runtime
 from pyness.sampling.engines.julia.model import Model, named_tuple
+from pyness.sampling.limit import Limit
 
 PLAN = {"burn_in": 2.0, "snapshots": 3, "spacing": 0.5, "dtype": "float64"}
 
@@ -293,7 +293,7 @@ def test_progress_and_stop_between_calls(monkeypatch):
     plan = Plan(walkers=64, burn_in=1.0, snapshots=1, spacing=1.0, dt=0.1, dtype="float64")
     engine = engine_module.JuliaEngine(Job(walled(), pyness.solvers.parse("EM:dt=0.1"), plan, None, 64))
     block = Block(0, 0, 1, torch.zeros(64, 2, dtype=torch.float64), engine.empty((64, 1, 2)))
-    ticks, stop = [], threading.Event()
+    ticks, stop = [], Limit()
     results = list(engine.run([block], ticks.append, stop))
     assert len(results) == 1
     assert sum(ticks) == pytest.approx(1.0)
@@ -324,3 +324,12 @@ def test_float32_states_are_rounded_double_ones():
         for dtype in ("float32", "float64")
     )  # fmt: skip
     np.testing.assert_array_equal(a.states.numpy(), b.states.float().numpy())
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize("solver", ["EM:dt=1e-7", "SOSRA:atol=1e-12"])
+@pytest.mark.parametrize("limit", [{"max_seconds": 0.2}, {"max_evaluations": 10_000}])
+def test_a_walker_that_takes_for_ever_is_left_in_the_middle(solver, limit):
+    """A single one, so that the call of Julia itself ends it and not the next look between two calls."""
+    with pytest.raises(LimitError, match="stopped after"):
+        pyness.sample(walled(), solver, engine="julia", **limit, **{**PLAN, "walkers": 1})

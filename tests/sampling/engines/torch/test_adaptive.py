@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from pyness.sampling import Plan
 from pyness.sampling.engines import Block, Job
 from pyness.sampling.engines.torch.brownian import Futures
 from pyness.sampling.engines.torch.domain import Domain
+from pyness.sampling.limit import Limit
 from pyness.systems import Box, System
 
 WALKERS, TIME = 4096, 1.0
@@ -38,7 +38,7 @@ def _wiener_ends() -> torch.Tensor:
     out = torch.full((WALKERS, 1, 2), torch.nan)
     block = Block(0, 0, 1234, torch.zeros(WALKERS, 2), out)
     domain = Domain(system.domain, torch.float32, "cpu")
-    result = adaptive.run_adaptive(job, block, _PathAndIntegral(), domain, lambda _: None, threading.Event())
+    result = adaptive.run_adaptive(job, block, _PathAndIntegral(), domain, lambda _: None, Limit())
     assert result.stats.rejected > 0.1 * result.stats.accepted
     return out[:, 0].double()
 
