@@ -8,16 +8,16 @@ from pyness.errors import InputError
 from pyness.estimators.averages import surface_per_walker, volume_per_walker
 from pyness.estimators.estimate import Estimate
 from pyness.sampling import Samples
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
 __all__ = ["check_samples", "fisher_information", "score_free_epr", "score_free_per_walker"]
 
 
 def check_samples(system: System, samples: Samples) -> None:
-    """Refuse samples of another dimension.
+    """Refuse samples of another dimension, or of particles in another box.
 
     Raises:
-        InputError: with both dimensions.
+        InputError: with both dimensions or boxes.
     """
     if not isinstance(samples, Samples):
         raise InputError(
@@ -28,6 +28,17 @@ def check_samples(system: System, samples: Samples) -> None:
             f"samples have {samples.dim} coordinates, system {system.name!r} has {system.dim}",
             "give samples of this system",
         )
+    sampled = samples.system
+    particles = isinstance(system, ParticleSystem) and isinstance(sampled, ParticleSystem)
+    if particles and system.box.to_dict() != sampled.box.to_dict():
+        raise InputError(
+            f"samples are of a box {_sides(sampled)}, system {system.name!r} has {_sides(system)}",
+            "give samples of this system",
+        )
+
+
+def _sides(system: ParticleSystem) -> str:
+    return " x ".join(f"{width:.6g}" for width in system.box.width)
 
 
 def score_free_per_walker(system: System, samples: Samples) -> torch.Tensor:

@@ -34,7 +34,7 @@ LOOKS = 20
 #: Numbers kept of the training states of a dense network at the most.
 REMEMBERED = 40_000_000
 #: Numbers of training states that a network may keep made ready, which takes some hundred times as many.
-BUNDLED = 1 << 19
+BUNDLED = 1 << 21
 
 
 def fit_score(

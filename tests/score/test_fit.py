@@ -232,6 +232,11 @@ def test_wrong_samples_are_refused(few):
     system, samples = few
     with pytest.raises(InputError, match="samples have 48 coordinates"):
         fit_score(get("aoup-mips", n_particles=20), samples)
+    mips = get("aoup-mips", n_particles=60)
+    wider = get("aoup-mips", n_particles=60, packing=0.3)
+    states = wider.draw_start("uniform", 2, torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match=r"samples are of a box 25\.\d+ x 25\.\d+, system 'aoup-mips' has 19\."):
+        fit_score(mips, pyness.Samples.from_states(wider, states))
     plain = get("limit-cycle")
     walled = pyness.Samples.from_states(plain, plain.domain.uniform(10, torch.Generator().manual_seed(0)))
     with pytest.raises(InputError, match="reflecting walls"):
