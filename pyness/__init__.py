@@ -24,6 +24,7 @@ _HOMES = {
     "fit_landscape": "pyness.landscape",
     "Score": "pyness.score",
     "fit_score": "pyness.score",
+    "scan_alpha": "pyness.score",
     "Comparison": "pyness.compare",
     "compare_solvers": "pyness.compare",
 }

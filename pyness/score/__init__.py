@@ -2,5 +2,6 @@
 
 from pyness.score.fit import fit_score
 from pyness.score.score import Score
+from pyness.score.smoothing import AlphaScan, scan_alpha
 
-__all__ = ["Score", "fit_score"]
+__all__ = ["AlphaScan", "Score", "fit_score", "scan_alpha"]
