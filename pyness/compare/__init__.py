@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +17,15 @@ from pyness.compare.directory import RESULT, Directory
 from pyness.compare.judge import Candidate, Judgement, Verdict, choose, judge
 from pyness.compare.reference import Reference, known
 from pyness.compare.runs import Task, candidate, full_name, of_samples
-from pyness.errors import InputError, InterruptedRun, PynessError, SolverError, UnknownNameError
+from pyness.errors import InputError, InterruptedRun, LimitError, PynessError, SolverError, UnknownNameError
 from pyness.files import write_whole
 from pyness.sampling import Resolved, Samples, resolve, sample
 from pyness.sampling.run import equations
 from pyness.systems import System
 
 __all__ = ["Comparison", "adaptive_solvers", "compare_solvers"]
+
+log = logging.getLogger("pyness")
 
 #: Walkers of each integrator and seed where neither they nor a budget are given.
 WALKERS = 1000
@@ -200,19 +203,25 @@ def _chosen(
         chosen[solver.label] = how
     if limit.evaluations is not None:
         for label, how in chosen.items():
-            limit.refuse_less_than(label, _to_first_save(system, how, plan))
+            limit.refuse_less_than(label, _to_first_save(system, how, plan, limit.evaluations))
     return chosen
 
 
-def _to_first_save(system: System, how: Resolved, plan: Mapping[str, Any]) -> float:
-    """About how many drift evaluations take one walker through the burn-in to its first snapshot."""
+def _to_first_save(system: System, how: Resolved, plan: Mapping[str, Any], budget: float) -> float:
+    """About how many drift evaluations take one walker to its first snapshot (a part of them, if beyond the budget)."""
     duration, spacing = how.plan.burn_in + how.plan.spacing, how.plan.spacing
     if not how.solver.adaptive:
         coarse = how.plan.burn_in_dt or how.plan.dt
         return how.plan.burn_in / coarse + spacing / how.plan.dt
     try:
         short = {**plan, "burn_in": 0.0, "snapshots": 1, "spacing": spacing}
-        tried = sample(system, how.solver, how.engine, walkers=PROBE, progress=False, **short)
+        log.info("%s: trying what it costs", how.solver.label)
+        most = PROBE * budget
+        tried = sample(
+            system, how.solver, how.engine, walkers=PROBE, progress=False, max_evaluations=most, **short
+        )  # fmt: skip
+    except LimitError:
+        return budget * duration / spacing
     except (PynessError, ArithmeticError, RuntimeError):
         # whatever is wrong with it shows again when it is its turn
         return 0.0

@@ -58,9 +58,14 @@ class Budget:
         if self.evaluations is not None and self.evaluations < evaluations:
             raise InputError(
                 f"a budget of {self.evaluations:g} drift evaluations is too small for one save of {label!r}, to which "
-                f"one walker takes {evaluations:.3g}",
+                f"one walker takes {evaluations:.3g} or more",
                 f"give {2 * FIRST * evaluations:.2g} or more",
             )
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """Keywords of ``pyness.sample`` that stop a portion which alone costs the whole budget."""
+        return {"max_seconds": self.seconds, "max_evaluations": self.evaluations}
 
     def next(self, done: Sequence[Measurement], label: str) -> int:
         """Walkers of the next portion; 0 when the budget is spent.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyness.errors import StoreError
+from pyness.errors import LimitError, StoreError
 from pyness.files import write_whole
 
 __all__ = ["Directory"]
@@ -124,5 +124,10 @@ class Directory:
         """A path for the samples of a portion, which stay there only while they are being drawn."""
         path = folder / f"seed{seed}-{portion}.zarr"
         folder.mkdir(parents=True, exist_ok=True)
-        yield path
+        try:
+            yield path
+        except LimitError:
+            # these walkers are left out, or all are drawn anew
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         shutil.rmtree(path, ignore_errors=True)

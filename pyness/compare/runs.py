@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from pyness.compare.directory import Directory
 from pyness.compare.judge import Candidate
 from pyness.compare.measure import Measurement, measure, pooled
 from pyness.compare.reference import Reference
-from pyness.errors import InterruptedRun, PynessError, StoreError
+from pyness.errors import InterruptedRun, LimitError, PynessError, SamplingError, StoreError
 from pyness.sampling import Resolved, Samples
 from pyness.systems import ParticleSystem, System
 
 __all__ = ["Task", "candidate", "full_name", "of_samples"]
 
 log = logging.getLogger("pyness")
+
+#: Part of a spacing that is sampled before the clock runs, so that no integrator is charged for its compilation.
+GLIMPSE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Task:
         training: options of ``fit_landscape`` where landscapes are trained on the samples, else None.
         directory: where parts are kept, or None.
         progress: whether to show progress bars.
+        warm: names of the integrators of Julia that are compiled.
     """
 
     system: System
@@ -47,6 +51,7 @@ class Task:
     training: Mapping[str, Any] | None
     directory: Directory | None
     progress: bool
+    warm: set[str] = field(default_factory=set)
 
 
 def full_name(chosen: Resolved) -> str:
@@ -98,13 +103,24 @@ def _one_seed(task: Task, label: str, chosen: Resolved, seed: int) -> tuple[list
         record = folder and task.directory.read(folder / f"seed{seed}-{portion}.json")
         if record is None:
             log.info("%s, seed %d: %d walkers", label, seed, walkers)
-            samples = _sample(task, chosen, seed, portion, walkers, folder)
-            found = measure(task.system, samples, task.reference.cells)
+            try:
+                samples = _sample(task, chosen, seed, portion, walkers, folder)
+            except LimitError as error:
+                if not done:
+                    raise SamplingError(
+                        f"the first {walkers} walkers cost too much: {error.problem}", error.remedy
+                    ) from error
+                log.warning("%s, seed %d: %s; these walkers are left out", label, seed, error.problem)
+                record = {"left_out": error.problem}
+            else:
+                record = measure(task.system, samples, task.reference.cells).to_dict()
             if folder:
-                task.directory.write(folder / f"seed{seed}-{portion}.json", found.to_dict())
+                task.directory.write(folder / f"seed{seed}-{portion}.json", record)
         else:
-            found, samples = Measurement.from_dict(record), None
-        done.append(found)
+            samples = None
+        if "left_out" in record:
+            break
+        done.append(Measurement.from_dict(record))
     if task.training is None:
         return done, []
     record = folder and task.directory.read(folder / f"seed{seed}-trained.json")
@@ -119,11 +135,26 @@ def _one_seed(task: Task, label: str, chosen: Resolved, seed: int) -> tuple[list
 
 
 def _sample(task: Task, chosen: Resolved, seed: int, portion: int, walkers: int, folder: Path | None) -> Samples:
+    _compile(task, chosen)
     keep = task.directory.store(folder, seed, portion) if folder else contextlib.nullcontext()
     with keep as store:
         return pyness.sample(
             task.system, chosen.solver, chosen.engine, walkers=walkers, seed=task.budget.seed(seed, portion),
-            store=store, resume=store is not None, progress=task.progress, **task.plan,
+            store=store, resume=store is not None, progress=task.progress, **task.budget.limits, **task.plan,
+        )  # fmt: skip
+
+
+def _compile(task: Task, chosen: Resolved) -> None:
+    """Have Julia compile an integrator, once, so that seconds are those of sampling."""
+    name = full_name(chosen)
+    if not chosen.engine.startswith("julia") or name in task.warm:
+        return
+    task.warm.add(name)
+    short = {"burn_in": 0.0, "snapshots": 1, "spacing": GLIMPSE * chosen.plan.spacing, "max_failed": 1.0}
+    # what is wrong with it shows again when it is sampled with
+    with contextlib.suppress(PynessError):
+        pyness.sample(
+            task.system, chosen.solver, chosen.engine, walkers=1, progress=False, **{**task.plan, **short}
         )  # fmt: skip
 
 

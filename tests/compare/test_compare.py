@@ -15,6 +15,7 @@ from pyness.compare.budget import Budget
 from pyness.errors import (
     InputError,
     InterruptedRun,
+    LimitError,
     SamplingError,
     SolverError,
     StoreError,
@@ -148,6 +149,42 @@ def test_a_budget_in_seconds_is_spent_in_portions():
     assert budget.next(done, "EM") == 0
     with pytest.raises(SamplingError, match=r"32 walkers took 1 seconds, more than the budget of 0\.5"):
         Budget(1, seconds=0.5).next([part], "EM")
+
+
+#: Its steps come to nothing: a walker of it does not arrive.
+ENDLESS = "SOSRA:atol=1e-12"
+
+
+def test_one_that_takes_for_ever_is_stopped_and_the_others_finish():
+    result = _compare([ENDLESS, "EM:dt=0.1"], walkers=None, seconds=0.5, seeds=1, dtype="float64")
+    (reason,) = result.judgements[ENDLESS].reasons
+    assert reason.startswith("the first 32 walkers cost too much: ")
+    assert "stopped after 0.5 seconds, when" in reason
+    assert f"{ENDLESS}: {reason}" in str(result).splitlines()
+    assert result.candidates[1].measurement.walkers >= 32
+    with pytest.raises(InputError, match=f"too small for one save of '{ENDLESS}', to which one walker takes 5e.04 or"):
+        _compare([ENDLESS], walkers=None, budget=1e4, dtype="float64")
+
+
+def test_a_later_portion_that_takes_too_long_is_left_out(tmp_path, monkeypatch):
+    """What was done before it counts, and going on does not try it again."""
+    sample, calls = pyness.sample, []
+
+    def slow(*arguments, **options):
+        calls.append(options["walkers"])
+        if len(calls) > 1:
+            raise LimitError("stopped after 100 seconds", "allow more")
+        return sample(*arguments, **options)
+
+    monkeypatch.setattr(pyness, "sample", slow)
+    options = {"walkers": None, "seconds": 100.0, "seeds": 1, "out": tmp_path / "cmp"}
+    first = _compare(["EM:dt=0.1"], **options)
+    assert calls[0] == 32
+    assert len(calls) == 2
+    assert first.candidates[0].measurement.walkers == 32
+    again = _compare(resume=True, **options)
+    assert len(calls) == 2
+    assert again.json() == first.json()
 
 
 def test_what_is_left_to_sample():
