@@ -1,6 +1,6 @@
 """Active matter against what is known exactly: entropy production, its activity part, and the error of the score.
 
-    python benchmarks/active.py [--only harmonic,ring,null,trap,mips,speed,transfer] [--scale 0.25]
+    python benchmarks/active.py [--only harmonic,ring,null,trap,mips,speed,transfer] [--scale 0.25] [--engine julia]
 
 ``--scale`` multiplies walkers and training steps: 1 is the size of the figures one would publish from two cores, small
 values check that everything runs. Every line says what the truth is and how far the estimate is in standard errors.
@@ -16,7 +16,10 @@ import torch
 
 import pyness
 from pyness.estimators import Estimate
-from pyness.estimators.score_free import fisher_per_walker, score_free_per_walker
+from pyness.estimators.score_free import fisher_per_walker
+from pyness.systems import ParticleSystem
+
+ENGINE = "torch"
 
 
 def line(what: str, estimate: Estimate | dict, truth: float | None = None) -> None:
@@ -31,8 +34,8 @@ def harmonic(scale: float) -> None:
     """One, two coupled and 64 trapped particles: closed form."""
     for particles, spring in ((1, 0.0), (2, 1.3), (64, 0.05)):
         system = pyness.systems.get("aoup-harmonic", n_particles=particles, spring=spring)
-        walkers = max(200, int(scale * (10_000 if particles < 64 else 1000)))
-        samples = pyness.sample(system, engine="torch", walkers=walkers)
+        walkers = max(200, int(scale * (20_000 if particles < 64 else 400)))
+        samples = pyness.sample(system, engine=ENGINE, walkers=walkers)
         score = pyness.fit_score(system, samples, steps=max(50, int(scale * 600)))
         report = score.report(samples)
         x = samples.states[:200, -1].double()
@@ -46,7 +49,7 @@ def harmonic(scale: float) -> None:
 def ring(scale: float) -> None:
     """Two particles on a ring: finite volumes."""
     system = pyness.systems.get("aoup-ring")
-    samples = pyness.sample(system, engine="torch", walkers=max(500, int(scale * 10_000)))
+    samples = pyness.sample(system, engine=ENGINE, walkers=max(500, int(scale * 10_000)))
     score = pyness.fit_score(system, samples, steps=max(100, int(scale * 1000)))
     report = score.report(samples)
     print("ring")
@@ -57,34 +60,83 @@ def ring(scale: float) -> None:
 
 
 def null(scale: float) -> None:
-    """64 repelling particles in a trap without drive: the current is zero."""
-    _trap(0.0, scale)
+    """64 repelling particles in a trap without drive: the current is zero, of the samples and of a learnt score."""
+    system, samples = _trap(0.0, scale)
+    learnt(system, samples, scale)
 
 
 def trap(scale: float) -> None:
-    """The same with drive: the curve of the entropy production, identities only."""
+    """The same with drive: the curve of the entropy production by identities, and a learnt score at v0 = 0.2."""
     for v0 in (0.1, 0.2, 0.3, 0.4):
-        _trap(v0, scale)
+        system, samples = _trap(v0, scale)
+        if v0 == 0.2:
+            learnt(system, samples, scale)
 
 
-def _trap(v0: float, scale: float) -> None:
+def _trap(v0: float, scale: float) -> tuple[ParticleSystem, pyness.Samples]:
     system = pyness.systems.get("aoup-trap-64", v0=v0)
-    samples = pyness.sample(system, engine="torch", walkers=max(16, int(scale * 256)))
+    # five relaxation times of the trap to begin with
+    samples = pyness.sample(
+        system, engine=ENGINE, walkers=max(16, int(scale * 64)), burn_in=100.0, snapshots=10, spacing=5.0
+    )
     found = pyness.stationarity(system, samples)
     print(f"trap, v0 = {v0}: {found}")
-    line("EPR", Estimate.over_walkers(score_free_per_walker(system, samples)), 0.0 if v0 == 0 else None)
     x, g = system.split(samples.states.double().flatten(0, 1))
+    force, eps = system.forces(x), system.noise
+    work, bend = (g * force).sum((-1, -2)), system.laplacian(x).sum(-1)
+
+    def mean(integrand: torch.Tensor) -> Estimate:
+        return Estimate.over_walkers(integrand.unflatten(0, samples.states.shape[:2]))
+
+    # N d is known, so the part of free particles need not be sampled
+    free = 2 * system.n_particles * v0**2 / eps
+    line("EPR, score-free", mean((force + v0 * g).square().sum((-1, -2)) / eps - bend), 0.0 if v0 == 0 else None)
     if v0:
-        sixth = v0 / system.noise * (g * (system.forces(x) + v0 * g)).sum((-1, -2))
-        line("EPR, identity I6", Estimate.over_walkers(sixth.unflatten(0, samples.states.shape[:2])))
+        line("EPR, identity I6", mean(free + v0 / eps * work))
+    line("balance of U", mean(force.square().sum((-1, -2)) + v0 * work - eps * bend), 0.0)
     line("-E[div F]", Estimate.over_walkers(fisher_per_walker(system, samples)))
+    return system, samples
+
+
+def learnt(system: ParticleSystem, samples: pyness.Samples, scale: float) -> None:
+    """What a learnt score says: the parts, and the identities with the score in them (active_matter.md, 4)."""
+    score = pyness.fit_score(system, samples, steps=max(30, int(scale * 300)))
+    held = samples.split(0.5, seed=0)[0]
+    report = score.report(samples)
+    print(f"  learnt score, {score.metadata['options']['steps']} steps")
+    for name, part in report.extra["parts"].items():
+        for bound in ("lower", "upper", "naive"):
+            line(f"{name}, {bound}", part[bound], 0.0 if system.activity.speed == 0 else None)
+    line("EPR, control variates", report.epr)
+    line("error against -E[div F]", report.gradient_error)
+    rows = []
+    for states in held.states.double().flatten(0, 1).split(64):
+        (s, terms), drift = score.with_terms(states), system.drift(states)
+        (s_x, s_g), (t_x, t_g) = system.split(s), system.split(terms)
+        (x, g), (F_x, _) = system.split(states), system.split(drift)
+        eps, gamma, total = system.noise, system.activity.rate, 2 * system.n_particles
+        v_x, v_g = F_x - eps * s_x, -gamma * (g + s_g)
+        bend = system.laplacian(x).sum(-1)
+        div_x, div_g = -bend - t_x.sum((-1, -2)), -gamma * total - t_g.sum((-1, -2))
+        vs = (v_x * s_x).sum((-1, -2)) + (v_g * s_g).sum((-1, -2))
+        square_x, square_g = s_x.square().sum((-1, -2)), s_g.square().sum((-1, -2))
+        part = v_g.square().sum((-1, -2)) / gamma
+        rows.append(torch.stack([
+            div_x + div_g + vs, div_x + div_g, vs, eps * square_x + t_x.sum((-1, -2)),
+            gamma * square_g + t_g.sum((-1, -2)), div_g - part, part - gamma * (square_g - total),
+            div_g - bend + eps * square_x,
+        ], dim=-1))  # fmt: skip
+    values = torch.cat(rows).unflatten(0, held.states.shape[:2])
+    names = ("I1 div v + v.s", "I2 div v", "I3 v.s", "I4, positions", "I4, activities", "I5", "I7", "I8")
+    for name, column in zip(names, values.unbind(-1), strict=True):
+        line(name, Estimate.over_walkers(column), 0.0)
 
 
 def mips(scale: float) -> None:
     """Phase separation: the exact mean of the activity part, and how much of it a score resolves."""
     for particles, known in ((256, 0.512), (1024, 0.574)):
         system = pyness.systems.get("aoup-mips", n_particles=particles)
-        samples = pyness.sample(system, engine="torch", walkers=max(4, int(scale * 4096 / particles)))
+        samples = pyness.sample(system, engine=ENGINE, walkers=max(4, int(scale * 4096 / particles)))
         score = pyness.fit_score(system, samples, held_out=0.25, steps=max(50, int(scale * 800)))
         print(f"phase separation, {particles} particles")
         resolved(score.report(samples), particles, known)
@@ -104,7 +156,7 @@ def transfer(scale: float) -> None:
     """The network of ``mips`` at other packing fractions and 8 times the particles, each with its certificate."""
     for particles, packing in ((256, 0.3), (256, 0.7), (2048, 0.5)):
         system = pyness.systems.get("aoup-mips", n_particles=particles, packing=packing)
-        samples = pyness.sample(system, engine="torch", walkers=2, burn_in=max(50.0, scale * 1e4), snapshots=4)
+        samples = pyness.sample(system, engine=ENGINE, walkers=2, burn_in=max(50.0, scale * 1e4), snapshots=4)
         report = pyness.Score.load("mips-256.safetensors", system).report(samples)
         print(f"transfer to {particles} particles, packing {packing}")
         resolved(report, particles)
@@ -117,7 +169,7 @@ def speed(scale: float) -> None:
         steps = max(50, int(scale * 2_000_000 / particles))
         begin = time.perf_counter()
         samples = pyness.sample(
-            system, engine="torch", walkers=1, burn_in=0.1 * steps, snapshots=1, spacing=0.1 * steps, start="uniform"
+            system, engine=ENGINE, walkers=1, burn_in=0.1 * steps, snapshots=1, spacing=0.1 * steps, start="uniform"
         )
         rate = samples.stats["steps_accepted"] / samples.stats["seconds"]
         print(f"{particles} particles: {rate:.0f} steps/s, {rate * particles / 1e6:.2f} million particle-steps/s, "
@@ -132,9 +184,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(CASES))
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--engine", default=ENGINE, choices=("torch", "julia"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    global ENGINE
+    ENGINE = arguments.engine
     for name in arguments.only.split(","):
         begin = time.perf_counter()
         CASES[name](arguments.scale)
