@@ -181,6 +181,7 @@ CASES = {f.__name__: f for f in (harmonic, ring, null, trap, mips, transfer, spe
 
 
 def main() -> None:
+    global ENGINE
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(CASES))
     parser.add_argument("--scale", type=float, default=1.0)
@@ -188,7 +189,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    global ENGINE
     ENGINE = arguments.engine
     for name in arguments.only.split(","):
         begin = time.perf_counter()

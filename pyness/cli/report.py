@@ -25,7 +25,7 @@ OF_SCORES = {
     "epr": ("entropy production rate", "k_B per unit time; no bias from the network"),
     "epr_upper": ("  upper bound", "right for every score: its defect is taken off"),
     "gradient_error": ("score error", "E|s_t - s|^2 / E|s|^2 in the norm of D, no truth needed"),
-    "defect": ("defect", "E[v . s_t], 0 for a gradient"),
+    "defect": ("defect", "E[v . (s_t - s)], 0 for the truth and, where all have noise, for a gradient"),
     "error_against_current": ("score error", "relative to the EPR above: the stricter measure"),
 }
 

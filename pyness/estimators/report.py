@@ -28,7 +28,7 @@ class Report:
         stationarity: the test of the samples.
         warnings: one line each.
         states: how many states the averages are over.
-        defect: for a score that is not a gradient, ``E[v . s_t]``; None for a landscape.
+        defect: of a score, ``E[v . (s_t - s)]`` over coordinates with noise; None for a landscape.
         apparent_epr: of reduced coordinates, what their closed dynamics produces, at most the full rate; else None.
     """
 

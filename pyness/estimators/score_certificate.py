@@ -48,7 +48,8 @@ class ScoreCertificate:
         epr: score-free entropy production rate with zero-mean control variates; where some coordinates have no
             noise, of the others, ``E[v_g^2] / gamma = E[lap U]``.
         score_free: the same without control variates.
-        defect: ``C = E[v . s_t]``, 0 for a gradient.
+        defect: ``C = E[v . s_t]``, 0 for a gradient; where some coordinates have no noise, ``E[v . (s_t - s)]`` of the
+            others, 0 for the true score.
         excess: ``E|s_t - s|_D^2``.
         upper: ``upper + 2 C`` of the candidate; a bound for every score.
         lower: ``epr - excess``; a bound for every score.
@@ -97,7 +98,7 @@ def certify_score(
     ``lower_b = E[phi_b . D^{-1} (2 F_v - phi)_b + 2 div_b phi]`` with ``phi = F_v - D s_t``.
 
     Args:
-        gradient: the score is a gradient, so that its defect is exactly 0 and a control variate for the rest.
+        gradient: the score is a gradient, so that its defect over all coordinates is exactly 0 and a control variate.
 
     Raises:
         InputError: samples of another dimension.
@@ -131,17 +132,19 @@ def certify_score(
 
     walled = samples.walls is not None and len(samples.walls) > 0
     surface = surface_per_walker(system, samples, pushed) if walled else torch.zeros(samples.walkers, 2).to(volume)
-    defect = volume[:, 0] - surface[:, 0]
+    # E[v . s] vanishes over all coordinates; over those with noise it is minus what they produce
+    own = 0.0 if complete else system.n_particles * system.activity.divergence(system.activity_dim)
+    fisher = fisher_per_walker(system, samples)
+    defect = volume[:, 0] - surface[:, 0] + (0.0 if complete else fisher + own)
     excess = volume[:, 1] - 2 * surface[:, 0] + surface[:, 1]
     controls = volume_per_walker(samples, lambda x: family(system, samples).generator(system, x))
-    fisher, found_defect = fisher_per_walker(system, samples), controlled(defect, controls)
-    if gradient:
+    found_defect = controlled(defect, controls)
+    if gradient and complete:
         controls = torch.cat([controls, defect.unsqueeze(1)], dim=1)
     if complete:
         raw = volume[:, 3] - surface[:, 1]
         upper, first = volume[:, 2] + 2 * defect, 4
     else:
-        own = system.n_particles * system.activity.divergence(system.activity_dim)
         raw, first = fisher + own, 2
         upper = raw + excess
     blocks = {}

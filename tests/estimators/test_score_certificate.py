@@ -75,9 +75,11 @@ def test_certificate_of_known_scores(name):
         assert abs(block.naive.value - truth["activity"]) < 4 * block.naive.stderr
 
 
+@pytest.mark.parametrize("gradient", [False, True])
 @pytest.mark.parametrize(("mix", "excess"), [(0.0, 0.0), (0.5, 1.0), (1.0, 4.0)])
-def test_without_noise_of_the_positions_the_activity_part_is_certified(mix, excess):
-    # exact score, the score of equilibrium, and their mean: gamma times the error is 0, tr H = 4, tr H / 4
+def test_without_noise_of_the_positions_the_activity_part_is_certified(mix, excess, gradient):
+    # exact score, the score of equilibrium, and their mean: gamma times the error is 0, tr H = 4, tr H / 4; all three
+    # are gradients, and yet their defect over the activities alone is not 0 but mix times tr H
     system = get("aoup-harmonic", eps=0.0)
     found = certify_score(
         system,
@@ -85,8 +87,10 @@ def test_without_noise_of_the_positions_the_activity_part_is_certified(mix, exce
         with_terms(
             system, lambda x: (1 - mix) * system.truth.score(x) + mix * torch.cat([0 * x[:, :2], -x[:, 2:]], -1)
         ),
+        gradient=gradient,
     )
     assert not found.complete
+    assert abs(found.defect.value - 4 * mix) < 4 * found.defect.stderr + 1e-9
     assert abs(found.excess.value - excess) < 4 * found.excess.stderr + 1e-9
     assert abs(found.epr.value - 4.0) < 1e-9  # lap U is a constant here
     assert abs(found.against_current.value - excess / 4) < 4 * found.against_current.stderr + 1e-9
