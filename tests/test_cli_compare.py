@@ -85,7 +85,10 @@ def test_a_comparison_of_another_system_is_left_alone(pyness_, tmp_path):
     assert pyness_(*COMPARE, "--solver=EM:dt=0.05", "--out", out)[0] == 0
     before = (out / "comparison.json").read_bytes()
     other = ["compare", "limit-cycle", "--engine=torch", "--solver=EM:dt=0.05", "--out", out]
-    for flag, text in (([], "is not empty"), (["--resume"], "a comparison of 'double-well', not of 'limit-cycle'")):
+    for flag, text in (
+        ([], "is not empty: it has a comparison of 'double-well'"),
+        (["--resume"], "a comparison of 'double-well', not of 'limit-cycle'"),
+    ):
         code, _, err = pyness_(*other, *flag)
         assert code == 2
         assert text in err

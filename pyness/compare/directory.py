@@ -56,7 +56,11 @@ class Directory:
         if not known:
             raise StoreError(f"{self.path} is not empty and no comparison of pyness", "give another directory")
         if not (resume or overwrite):
-            raise StoreError(f"{self.path} is not empty", "give another directory, or resume or overwrite")
+            name = there["system"]["name"]
+            raise StoreError(
+                f"{self.path} is not empty: it has a comparison of {name!r}",
+                "give another directory, or resume or overwrite",
+            )
         if overwrite:
             return self._remove()
         if there["system"]["name"] != settings["system"]["name"]:

@@ -207,6 +207,11 @@ def _distance(found: Sequence[Estimate], share: Sequence[Estimate]) -> tuple[dic
     return result, max(abs(p.value - q.value) / e for e, (p, q) in zip(errors, pairs, strict=True))
 
 
+def _percent(share: float) -> str:
+    """To two digits, never as a power of ten."""
+    return f"{float(f'{100 * share:.2g}'):.10g}"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Attributes:
@@ -234,7 +239,7 @@ def choose(
         return Verdict(None, f"no listed integrator qualifies: take a smaller step or tolerance{more}")
     best = fit[0]
     detected = judgements[best.label].power
-    seen = [f"a bias of {name} beyond {100 * detected[name]:.2g} %" for name in ("EPR", "E|F|^2") if name in detected]
+    seen = [f"a bias of {name} beyond {_percent(detected[name])} %" for name in ("EPR", "E|F|^2") if name in detected]
     text = (
         f"{best.label} is the cheapest whose bias is not detectable ({len(fit)} of {len(candidates)}) with {budget}: "
         f"{best.cost(unit):.3g} {of} for each independent sample"

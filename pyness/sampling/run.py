@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import math
 import platform
 import sys
 import time
@@ -314,7 +315,7 @@ class _Run:
                         return
                     if attributes["progress"]["blocks"] < begin + min(i + at_a_time, len(blocks)):
                         raise LimitError(
-                            f"{self.solver}: stopped after {self.stop}, when {100 * done / self.total:.2g} % was done",
+                            f"{self.solver}: stopped after {self.stop}, when {math.floor(1e3 * done / self.total) / 10:g} % was done",
                             "allow more, take fewer walkers, or a larger step or tolerance",
                         )
         except InterruptedRun:

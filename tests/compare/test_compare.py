@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import types
 
 import pytest
@@ -67,6 +68,12 @@ def test_power_is_what_would_have_been_detected(found):
     stderr = {d.quantity: d.relative.stderr for d in judgement.deviations}
     for name, smallest in judgement.power.items():
         assert 3 < smallest / stderr[name] < 4.5
+
+
+def test_the_verdict_is_written_to_be_read(found):
+    assert re.search(r"a bias of EPR beyond [0-9.]+ % or a bias of E\|F\|\^2 beyond", found.verdict.text)
+    few = _compare(["EulerHeun:dt=0.1"], walkers=10, seeds=1)
+    assert re.search(r"a bias of EPR beyond \d+ % or", few.verdict.text)
 
 
 def test_convergence_of_a_ladder(found):
