@@ -160,8 +160,9 @@ def transfer(scale: float) -> None:
     for particles, packing in ((256, 0.3), (256, 0.7), (2048, 0.5)):
         system = pyness.systems.get("aoup-mips", n_particles=particles, packing=packing)
         samples = pyness.sample(
-            system, engine=ENGINE, walkers=2, burn_in=max(50.0, scale * 1e4), snapshots=4, spacing=max(20.0, scale * 1e3)
-        )
+            system, engine=ENGINE, walkers=2, burn_in=max(50.0, scale * 1e4), snapshots=4,
+            spacing=max(20.0, scale * 1e3),
+        )  # fmt: skip
         report = pyness.Score.load("mips-256.safetensors", system).report(samples)
         print(f"transfer to {particles} particles, packing {packing}")
         resolved(report, particles)
