@@ -109,6 +109,7 @@ def test_one_system_shows_what_can_be_set(pyness_, landscape):
     assert "burn_in_dt" in out
     assert "linear walls" not in out
     assert "-1 Cdc20 +1 Cdc20A <= 0" in pyness_("systems", "cell-cycle-8d")[1]
+    assert "x1 of each particle in [0, 160.424] (periodic)" in pyness_("systems", "aoup-mips")[1]
     _, out, _ = pyness_("systems", "toggle-switch", "--json")
     settings = json.loads(out)["settings"]
     assert settings["system"] == ["D", "a", "b", "k", "S", "n"]

@@ -55,7 +55,9 @@ def _one_system(name: str, as_json: bool) -> None:
     if as_json:
         return show_json(record)
     domain, truth = record["domain"], record["truth"]
-    box = zip(record["variables"], domain["low"], domain["high"], domain["boundary"], strict=True)
+    # of particles the box of one of them
+    variables = record.get("variables") or [f"x{axis + 1} of each particle" for axis in range(len(domain["low"]))]
+    box = zip(variables, domain["low"], domain["high"], domain["boundary"], strict=True)
     show_table(
         ["", record["name"]],
         [
