@@ -197,7 +197,7 @@ def _scale(name: str, expected: Mapping[str, Estimate]) -> float:
 def _distance(found: Sequence[Estimate], share: Sequence[Estimate]) -> tuple[dict[str, float], float]:
     """Total variation and Kullback-Leibler divergence with what noise makes of them, and the largest ``|z|``."""
     pairs = list(zip(found, share, strict=True))
-    errors = [math.hypot(p.stderr, q.stderr) for p, q in pairs]
+    errors = [math.hypot(_expected_error(p, q.value), q.stderr) for p, q in pairs]
     result = {
         "total_variation": 0.5 * sum(abs(p.value - q.value) for p, q in pairs),
         "total_variation_noise": 0.5 * math.sqrt(2 / math.pi) * sum(errors),
@@ -210,6 +210,12 @@ def _distance(found: Sequence[Estimate], share: Sequence[Estimate]) -> tuple[dic
 def _percent(share: float) -> str:
     """To two digits, never as a power of ten."""
     return f"{float(f'{100 * share:.2g}'):.10g}"
+
+
+def _expected_error(found: Estimate, share: float) -> float:
+    """The error of a share if the true one were ``share``: where fewer visits than expected were seen, the error that
+    they show is too small, in proportion to the root of their number."""
+    return found.stderr * math.sqrt(max(1.0, share / max(found.value, found.stderr)))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ from pyness.plots.style import COLOURS, DEEP, INK, QUIET, colourbar, new_axes, n
 __all__ = ["bias_against_cost", "comparison", "step_map"]
 
 GOOD, BAD = COLOURS[2], COLOURS[1]
+#: Adaptive integrators up to which histograms of their steps can be told apart.
+FEW = 5
+#: Integrators up to which their names have room beside the points.
+NAMED = 12
 
 
 @styled
@@ -38,20 +42,17 @@ def comparison(found: Any, path: str | Path | None = None) -> Figure:
     stepped = [c for c in found.candidates if c.measurement is not None and c.measurement.stats.get("step")]
     adaptive = [c for c in stepped if "histogram" in c.measurement.stats["step"]]
     mapped = _to_map(found, adaptive)
-    widths = [1.35, *([1.0] if adaptive else []), *([1.0] if mapped else [])]
-    figure = new_figure(1.6 + 4.2 * sum(widths), 4.1)
+    many = len(stepped) > NAMED
+    widths = [1.35, *([1.0] if adaptive or many else []), *([1.0] if mapped else [])]
+    figure = new_figure(1.6 + 4.2 * sum(widths), max(4.1, 1.3 + 0.19 * len(stepped)) if many else 4.1)
     panels = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
-    bias_against_cost(found, ax=panels[0])
-    if adaptive:
-        for each in adaptive:
-            counted = each.measurement.stats["step"]["histogram"]
-            step_histogram(counted["edges"], counted["counts"], label=each.label, ax=panels[1])
-        for each in stepped:
-            if each not in adaptive:
-                # the shortest one: a burn-in may have been coarser
-                panels[1].axvline(each.measurement.stats["step"]["min"], color=INK, lw=0.9, ls=(0, (4, 3)))
-        panels[1].set_title("Step lengths (dashed: fixed)", loc="left")
-        panels[1].legend(loc="best", handlelength=1.4)
+    names = {each.label: f"{number}" if many else _short(each) for number, each in enumerate(stepped, 1)}
+    bias_against_cost(found, names=names, ax=panels[0])
+    if many or len(adaptive) > FEW:
+        keys = [f"{each.label}  {names[each.label]}" if many else names[each.label] for each in stepped]
+        _step_ranges(found, stepped, keys, panels[1])
+    elif adaptive:
+        _step_histograms(stepped, adaptive, panels[1])
     if mapped is not None:
         step_map(found.to_dict()["solvers"][mapped]["steps"]["over_states"], ax=panels[2])
         panels[2].set_title(f"Steps of {mapped}", loc="left")
@@ -63,6 +64,39 @@ def comparison(found: Any, path: str | Path | None = None) -> Figure:
     if path is not None:
         figure.savefig(path)
     return figure
+
+
+def _step_histograms(stepped: list[Any], adaptive: list[Any], ax: Axes) -> None:
+    for each in adaptive:
+        counted = each.measurement.stats["step"]["histogram"]
+        step_histogram(counted["edges"], counted["counts"], label=each.label, ax=ax)
+    for each in stepped:
+        if each not in adaptive:
+            # the shortest one: a burn-in may have been coarser
+            ax.axvline(each.measurement.stats["step"]["min"], color=INK, lw=0.9, ls=(0, (4, 3)))
+    ax.set_title("Step lengths (dashed: fixed)", loc="left")
+    ax.legend(loc="best", handlelength=1.4)
+
+
+def _step_ranges(found: Any, stepped: list[Any], keys: list[str], ax: Axes) -> None:
+    """A row for each integrator: nine in ten and ninety-eight in a hundred of its steps, and their median."""
+    for row, each in enumerate(stepped):
+        step, colour = each.measurement.stats["step"], BAD if found.flagged(each.label) else GOOD
+        if "histogram" not in step:
+            ax.plot(step["min"], row, "s", ms=5, mec=colour, mfc="white")
+            continue
+        counts, edges = np.array(step["histogram"]["counts"], dtype=float), np.array(step["histogram"]["edges"])
+        share = np.concatenate([[0.0], counts.cumsum() / counts.sum()])
+        low, tenth, middle, ninth, high = 10 ** np.interp([0.01, 0.05, 0.5, 0.95, 0.99], share, np.log10(edges))
+        ax.plot([low, high], [row, row], color=colour, lw=1)
+        ax.plot([tenth, ninth], [row, row], color=colour, lw=4, alpha=0.45, solid_capstyle="butt")
+        ax.plot(middle, row, "o", ms=4, mec=colour, mfc="white")
+    ax.set_yticks(range(len(keys)), keys, fontsize=7.5)
+    ax.invert_yaxis()
+    ax.set_xscale("log")
+    ax.set_xlabel("step length")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title("Steps: median, 90 %, 98 %", loc="left")
 
 
 def _to_map(found: Any, adaptive: list[Any]) -> str | None:
@@ -89,14 +123,14 @@ def step_map(steps: Mapping[str, Any], *, ax: Axes | None = None) -> Axes:
         ax.set_ylabel("step length")
     else:
         shown = ax.pcolormesh(*edges, values.T, cmap=DEEP, norm=LogNorm(), rasterized=True)
-        colourbar(ax, shown, "step length")
+        colourbar(ax, shown, "step length").ax.yaxis.set_minor_formatter(_between_decades)
         ax.set_ylabel(names[1])
     title(ax, "Steps over the state space")
     return ax
 
 
 @styled
-def bias_against_cost(found: Any, *, ax: Axes | None = None) -> Axes:
+def bias_against_cost(found: Any, *, names: Mapping[str, str] | None = None, ax: Axes | None = None) -> Axes:
     """The most significant relative bias of each integrator against the drift evaluations for an independent sample.
 
     Circles choose their steps, squares have a fixed one; filled where the bias was detected. A bias that was not
@@ -104,12 +138,13 @@ def bias_against_cost(found: Any, *, ax: Axes | None = None) -> Axes:
 
     Args:
         found: a ``Comparison``.
+        names: what is written beside each, by its label; the label itself if not given.
 
     Raises:
         InputError: not one of the integrators has both a cost and a reference.
     """
     ax = new_axes(ax, 5.2, 3.9)
-    drawn = []
+    drawn: list[tuple[Any, Any, float, float, float]] = []
     for each in found.candidates:
         judgement, cost = found.judgements[each.label], each.cost()
         if cost is None or judgement.worst is None:
@@ -119,23 +154,29 @@ def bias_against_cost(found: Any, *, ax: Axes | None = None) -> Axes:
     if not drawn:
         raise InputError("no integrator has both a cost and something to be compared with", "sample some that finish")
     floor = 0.5 * min(max(size, error) for *_, size, error in drawn)
+    low, high = min(cost for _, _, cost, _, _ in drawn), max(cost for _, _, cost, _, _ in drawn)
     for each, judgement, cost, size, error in drawn:
         colour = BAD if judgement.flagged else GOOD
         marker = "o" if each.adaptive else "s"
         ax.plot([cost, cost], [max(size - error, floor), size + error], color=colour, lw=1, alpha=0.7)
         face = colour if judgement.flagged else "white"
         ax.plot(cost, max(size, floor), marker, ms=7, mec=colour, mfc=face, mew=1.4)
+        # written towards the middle
+        left = cost * cost > low * high
         ax.annotate(
-            each.label, (cost, max(size, floor)), xytext=(7, 4), textcoords="offset points", fontsize=7.5, color=INK
-        )
+            _short(each) if names is None else names[each.label], (cost, max(size, floor)),
+            xytext=(-7 if left else 7, 4), textcoords="offset points", ha="right" if left else "left",
+            fontsize=7.5, color=INK,
+        )  # fmt: skip
     for members in _ladders(found):
         points = sorted((cost, max(size, floor)) for each, _, cost, size, _ in drawn if each.label in members)
         ax.plot(*zip(*points, strict=True), color=QUIET, lw=0.8, alpha=0.6, zorder=0)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    low, high = min(cost for _, _, cost, _, _ in drawn), max(cost for _, _, cost, _, _ in drawn)
-    # room for the labels to the right of the points
-    ax.set_xlim(low / 1.6, high * max(2.0, (high / low) ** 0.45))
+    margin = max(1.5, (high / low) ** 0.12)
+    ax.set_xlim(low / margin, high * margin)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_formatter(_between_decades)
     ax.set_xlabel("drift evaluations for each independent sample")
     ax.set_ylabel("relative bias")
     ax.spines[["top", "right"]].set_visible(False)
@@ -151,6 +192,17 @@ def bias_against_cost(found: Any, *, ax: Axes | None = None) -> Axes:
     ax.legend(handles=handles, loc="best", handlelength=1.0)
     title(ax, "Bias against cost")
     return ax
+
+
+def _short(candidate: Any) -> str:
+    """Its label without what the square says."""
+    return candidate.label.replace("adaptive=false,", "").replace(",adaptive=false", "")
+
+
+def _between_decades(value: float, _: int | None) -> str:
+    """Twice and five times a power of ten, since all would run into each other."""
+    digit = f"{value:.0e}"[0]
+    return f"{value:g}" if digit in "25" else ""
 
 
 def _ladders(found: Any) -> list[set[str]]:

@@ -306,3 +306,15 @@ def test_bias_against_cost(tmp_path):
     assert len(figure.axes) == 4
     assert figure.axes[2].get_title(loc="left") == "Steps of SOSRA"
     assert (tmp_path / "comparison.png").stat().st_size > 0
+
+
+def test_a_comparison_of_many(tmp_path):
+    """Where names have no room beside the points, numbers stand there, and beside the names in the next panel."""
+    system = pyness.systems.get("ornstein-uhlenbeck", A=[[1.0]], D=0.5)
+    labels = [*(f"EM:dt={dt}" for dt in (0.5, 0.2, 0.1, 0.05, 0.02)), *(f"SOSRA:rtol={r}" for r in range(1, 9))]
+    found = pyness.compare_solvers(
+        system, labels, engine="torch", walkers=20, seeds=1, burn_in=1.0, snapshots=2, spacing=1.0, progress=False
+    )
+    bias, steps, *_ = plots.comparison(found).axes
+    assert [text.get_text() for text in bias.texts] == [str(number) for number in range(1, 14)]
+    assert [tick.get_text() for tick in steps.get_yticklabels()] == [f"{s}  {n}" for n, s in enumerate(labels, 1)]
