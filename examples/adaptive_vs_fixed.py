@@ -42,7 +42,6 @@ SYSTEMS = {
 }
 KINDS = {
     "cell-cycle-8d": "stiff, 8 variables", "double-well": "additive noise", "aoup-ring": "active",
-    "multiplicative": "noise depends on the state",
 }  # fmt: skip
 
 asked = sys.argv[1:] or list(SYSTEMS)
@@ -58,6 +57,11 @@ for ax, name in zip(panels, asked, strict=False):
     print(found, end="\n\n")
     ax = pyness.plots.bias_against_cost(found, ax=ax)
     ax.set_title(f"{system.name} ({KINDS[name]})" if name in KINDS else system.name, loc="left")
+    if name == "limit-cycle" and len(asked) < len(panels):
+        # where in state space the adaptive method takes which steps
+        steps = found.to_dict()["solvers"]["SOSRA:rtol=0.1"]["steps"]["over_states"]
+        pyness.plots.step_map(steps, ax=panels[-1]).set_title("limit-cycle: steps of SOSRA:rtol=0.1", loc="left")
 for ax in panels[len(asked) :]:
-    ax.remove()
+    if not ax.has_data():
+        ax.remove()
 figure.savefig("adaptive_vs_fixed.png", dpi=160)

@@ -14,7 +14,7 @@ from pyness.compare.budget import Budget
 from pyness.compare.comparison import Comparison, disagreement
 from pyness.compare.convergence import Convergence, converge
 from pyness.compare.directory import RESULT, Directory
-from pyness.compare.judge import Candidate, Judgement, Verdict, choose, judge
+from pyness.compare.judge import Candidate, Judgement, Verdict, choose, hidden, judge
 from pyness.compare.reference import Reference, known
 from pyness.compare.runs import Task, candidate, full_name, of_samples
 from pyness.errors import InputError, InterruptedRun, LimitError, PynessError, SolverError, UnknownNameError
@@ -274,16 +274,16 @@ def _ladders(found: Sequence[Candidate]) -> dict[str, tuple[Convergence, ...]]:
     methods: dict[tuple[str, str, str], list[Candidate]] = {}
     for each in found:
         if each.measurement is not None and each.knob is not None:
-            name = catalogue.parse(each.solver).name
-            methods.setdefault((each.engine, name, each.knob[0]), []).append(each)
+            methods.setdefault(each.method, []).append(each)
     ladders = {}
     for (engine, name, knob), members in methods.items():
         steps = [each.knob[1] for each in members]
         if len(set(steps)) < 2 or len(set(steps)) < len(steps):
             continue
-        nominal = catalogue.ALGORITHMS[name].weak_order if knob == "dt" else None
+        nominal = catalogue.parse(name).algorithm.weak_order if knob == "dt" else None
         quantities = members[0].measurement.quantities
-        ladders[f"{engine}:{name}"] = tuple(
+        title = f"{engine}:{name}"
+        ladders[f"{title} in {knob}" if title in ladders else title] = tuple(
             converge(quantity, knob, steps, [each.measurement.quantities[quantity] for each in members], nominal)
             for quantity in quantities
         )
@@ -301,6 +301,13 @@ def _warnings(
         yield verdict.text
     elif not reference.quantities and standard in (None, verdict.label):
         yield "nothing is known of this steady state: the integrator chosen is judged by the stationarity test alone"
+    else:
+        best = next(each for each in found if each.label == verdict.label)
+        seen = [each for each in found if each.measurement is not None and judgements[each.label].flagged]
+        unseen = [each.label for each in seen if hidden(each, judgements[each.label], best, reference)]
+        if unseen:
+            few, biased = f"{best.measurement.walkers} walkers of {best.label} are few", ", ".join(unseen)
+            yield f"{few}: with their errors the bias of {biased} would not have been seen either; spend more"
     notes: dict[str, list[tuple[str, str]]] = {}
     for each in found:
         if disagreement(each) < CHANCE:

@@ -13,7 +13,7 @@ from pyness.compare.measure import Measurement
 from pyness.compare.reference import Reference
 from pyness.estimators import Estimate
 
-__all__ = ["Candidate", "Deviation", "Judgement", "Verdict", "choose", "judge"]
+__all__ = ["Candidate", "Deviation", "Judgement", "Verdict", "choose", "hidden", "judge"]
 
 #: Probability with which chance alone flags an integrator, for each of the three tests.
 LEVEL = 1e-3
@@ -44,6 +44,14 @@ class Candidate:
     seeds: tuple[Estimate, ...] = ()
     error: str | None = None
     trained: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def method(self) -> tuple[str, str, str]:
+        """Engine, algorithm with all options but its step or tolerance, and which of them sets its accuracy."""
+        name, _, options = self.solver.partition(":")
+        knob = self.knob[0] if self.knob else ""
+        others = [word for word in options.split(",") if word and word.partition("=")[0] not in (knob, "adaptive")]
+        return self.engine, ":".join(filter(None, (name, ",".join(others)))), knob
 
     def cost(self, unit: str = "evaluations") -> float | None:
         """Drift evaluations (or ``"seconds"``) spent on each effective independent sample, burn-in included."""
@@ -216,6 +224,26 @@ def _expected_error(found: Estimate, share: float) -> float:
     """The error of a share if the true one were ``share``: where fewer visits than expected were seen, the error that
     they show is too small, in proportion to the root of their number."""
     return found.stderr * math.sqrt(max(1.0, share / max(found.value, found.stderr)))
+
+
+def hidden(candidate: Candidate, judgement: Judgement, other: Candidate, reference: Reference) -> bool:
+    """Whether the bias that was detected in ``candidate`` is too small for the errors of ``other`` to show it."""
+    mine, its = candidate.measurement, other.measurement
+
+    def small(z: Sequence[float]) -> bool:
+        return max(z, default=0.0) <= _threshold(len(z), its.walkers)
+
+    averages = [
+        abs(d.found.value - d.expected.value) / math.hypot(its.quantities[d.quantity].stderr, d.expected.stderr)
+        for d in judgement.deviations
+        if d.quantity in its.quantities
+    ]
+    test = [abs(mine.generator[g].value) / e.stderr for g, e in its.generator.items() if g in mine.generator]
+    cells = []
+    if reference.cells is not None:
+        shares = zip(mine.cells, its.cells, reference.cells.share, strict=True)
+        cells = [abs(p.value - q.value) / math.hypot(_expected_error(e, q.value), q.stderr) for p, e, q in shares]
+    return small(averages) and small(test) and small(cells)
 
 
 @dataclass(frozen=True)

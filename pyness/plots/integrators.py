@@ -24,6 +24,8 @@ GOOD, BAD = COLOURS[2], COLOURS[1]
 FEW = 5
 #: Integrators up to which their names have room beside the points.
 NAMED = 12
+#: Width of a letter beside a point, in widths of the panel.
+LETTER = 0.014
 
 
 @styled
@@ -155,16 +157,18 @@ def bias_against_cost(found: Any, *, names: Mapping[str, str] | None = None, ax:
         raise InputError("no integrator has both a cost and something to be compared with", "sample some that finish")
     floor = 0.5 * min(max(size, error) for *_, size, error in drawn)
     low, high = min(cost for _, _, cost, _, _ in drawn), max(cost for _, _, cost, _, _ in drawn)
+    # room for the labels to the right of the points
+    low, high = low / 1.6, high * max(2.0, (high / low) ** 0.45)
     for each, judgement, cost, size, error in drawn:
         colour = BAD if judgement.flagged else GOOD
         marker = "o" if each.adaptive else "s"
         ax.plot([cost, cost], [max(size - error, floor), size + error], color=colour, lw=1, alpha=0.7)
         face = colour if judgement.flagged else "white"
         ax.plot(cost, max(size, floor), marker, ms=7, mec=colour, mfc=face, mew=1.4)
-        # written towards the middle
-        left = cost * cost > low * high
+        name = _short(each) if names is None else names[each.label]
+        left = math.log(cost / low) > (1 - LETTER * len(name)) * math.log(high / low)
         ax.annotate(
-            _short(each) if names is None else names[each.label], (cost, max(size, floor)),
+            name, (cost, max(size, floor)),
             xytext=(-7 if left else 7, 4), textcoords="offset points", ha="right" if left else "left",
             fontsize=7.5, color=INK,
         )  # fmt: skip
@@ -173,12 +177,13 @@ def bias_against_cost(found: Any, *, names: Mapping[str, str] | None = None, ax:
         ax.plot(*zip(*points, strict=True), color=QUIET, lw=0.8, alpha=0.6, zorder=0)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    margin = max(1.5, (high / low) ** 0.12)
-    ax.set_xlim(low / margin, high * margin)
+    ax.set_xlim(low, high)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_minor_formatter(_between_decades)
     ax.set_xlabel("drift evaluations for each independent sample")
     ax.set_ylabel("relative bias")
+    if found.standard:
+        ax.set_title(f"held against {found.standard}", loc="right", fontsize=7.5, color=QUIET)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=QUIET, alpha=0.15, lw=0.6)
     handles = [
@@ -210,5 +215,5 @@ def _ladders(found: Any) -> list[set[str]]:
     kinds: dict[tuple, set[str]] = {}
     for each in found.candidates:
         if each.knob is not None and each.measurement is not None and math.isfinite(each.cost() or math.nan):
-            kinds.setdefault((each.engine, each.solver.partition(":")[0], each.knob[0]), set()).add(each.label)
+            kinds.setdefault(each.method, set()).add(each.label)
     return [labels for labels in kinds.values() if len(labels) > 1]

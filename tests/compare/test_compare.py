@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -74,6 +75,28 @@ def test_the_verdict_is_written_to_be_read(found):
     assert re.search(r"a bias of EPR beyond [0-9.]+ % or a bias of E\|F\|\^2 beyond", found.verdict.text)
     few = _compare(["EulerHeun:dt=0.1"], walkers=10, seeds=1)
     assert re.search(r"a bias of EPR beyond \d+ % or", few.verdict.text)
+
+
+def test_a_few_walkers_do_not_qualify_unnoticed():
+    """30 walkers show nothing of a bias that 3000 show: the verdict falls on them, with a warning."""
+    drawn = {n: _compare(["EM:dt=0.1"], walkers=n, seeds=1).candidates[0] for n in (30, 3000)}
+    few, many = (dataclasses.replace(each, label=str(n)) for n, each in drawn.items())
+    reference = pyness.compare.known(SYSTEM)
+    found, _ = pyness.compare.judge([few, many], reference)
+    assert found["3000"].flagged
+    assert not found["30"].flagged
+    assert pyness.compare.hidden(many, found["3000"], few, reference)
+    coarse = _compare(["EM:dt=0.5"], walkers=3000, seeds=1)
+    assert not pyness.compare.hidden(coarse.candidates[0], coarse.judgements["EM:dt=0.5"], few, reference)
+    verdict = pyness.compare.choose([few, many], found, "a budget")
+    (warning,) = pyness.compare._warnings([few, many], found, verdict, reference, None)
+    assert warning.startswith("30 walkers of 30 are few: with their errors the bias of 3000 would not have been seen")
+
+
+def test_ladders_differ_in_one_thing():
+    labels = [f"ImplicitEM:theta={t},dt={dt},adaptive=false" for t in (1, 0.5) for dt in (0.4, 0.2)]
+    result = _compare([*labels, "ImplicitEM:rtol=0.1", "ImplicitEM:theta=1,rtol=0.01"], walkers=50, seeds=1)
+    assert list(result.convergence) == ["torch:ImplicitEM:theta=1.0", "torch:ImplicitEM:theta=0.5"]
 
 
 def test_convergence_of_a_ladder(found):
