@@ -11,9 +11,9 @@ import torch
 
 from pyness.errors import TrainingError
 from pyness.estimators.score_free import fisher_per_walker
-from pyness.landscape import clouds, layers
+from pyness.landscape import clouds, fast, layers
 from pyness.landscape.landscape import Landscape
-from pyness.landscape.mixture import BroadMixture, fit_mixture
+from pyness.landscape.mixture import BroadMixture, Mixture, fit_mixture
 from pyness.landscape.network import Network
 from pyness.landscape.newton import SHARP, SMOOTH, Evidence, Problem, convex_start, epr_share
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
@@ -91,9 +91,13 @@ def assemble(
         return _epr_alone(system, states, drift, walker, rate, options["units"], generator, start)
     few = options["points"] * 2 // 5
     many = options["points"] - few
-    base = None
+    mixture, base, moving = None, None, states.new_zeros(0)
     if system.dim > LOW and not system.domain.periodic:
-        base = fit_mixture(states, generator)
+        mixture = base = fit_mixture(states, generator)
+        moving = fast.find(system, states)
+        if len(moving):
+            slow = [axis for axis in range(system.dim) if axis not in moving.long().tolist()]
+            base = fit_mixture(states[:, slow], generator).widened(moving, states)
     widening = options["widening"]
     wider = 2 * widening if base is None else 2 * widening - 1
     cloud, cloud_drift = material.widened(widening, CLOUD, rate, seed)
@@ -103,15 +107,15 @@ def assemble(
     if start is not None:
         rough = network = _scaled(system, start, states)
     elif base is not None:
-        rough = network = Network.draw(system, hull, options["units"], generator, base)
+        rough = network = Network.draw(system, hull, options["units"], generator, base, coordinates=moving)
     else:
         network = Network.draw(system, hull, options["units"], generator, layers=layers.find(system, edge))
         one_each = torch.arange(len(cloud))
         wide = _evidence(network, system, cloud, cloud_drift, one_each, len(cloud), rate, widening, generator)
         rough = convex_start(network, wide, SHARP)
         network = convex_start(rough, wide, SMOOTH)
-    height = rough.value(network.places(edge))
-    base_height = torch.quantile(rough.value(network.places(own)), 0.01).item()
+    height = rough.value(network.places(edge, 0))
+    base_height = torch.quantile(rough.value(network.places(own, 0)), 0.01).item()
     # of many dimensions even the samples are some d/2 above the bottom
     top = TOP if system.dim <= LOW else TOP + system.dim
     even = clouds.flattened(height, base_height, wider, top, many, generator)
@@ -124,12 +128,12 @@ def assemble(
     far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
     if base is not None:
         # in many dimensions every state is far from all others, so the base says what is out of reach
-        far = far[rough.value(network.places(far)) > base_height + clouds.BEYOND * top]
+        far = far[rough.value(network.places(far, 0)) > base_height + clouds.BEYOND * top]
     # states that the start puts well beyond reach keep the residual off branches that come in from there
     outside = torch.cat([far, beyond])
     evidence = None
     if options["method"] == "enhanced":
-        evidence = _evidence(network, system, states, drift, walker, options["contrast"], rate, 1.0, generator)
+        evidence = _evidence(network, system, states, drift, walker, options["contrast"], rate, 1.0, generator, mixture)
     problem = Problem(
         evidence=evidence,
         residual=Residual(network, system, points, rate),
@@ -180,14 +184,18 @@ def _evidence(
     rate: float,
     widening: float,
     generator: torch.Generator,
+    mixture: Mixture | None = None,
 ) -> Evidence:
-    """What ``states: (n, d)`` of each ``walker``, of ``widening`` times the noise, say; with their ``F_v`` if given."""
+    """What ``states: (n, d)`` of each ``walker``, of ``widening`` times the noise, say; with their ``F_v`` if given.
+
+    They are held against ``mixture``, in many dimensions.
+    """
     parameters = len(network.parameters)
-    if network.base is None:
+    if mixture is None:
         reference, few = clouds.Reference(system, states, generator), states[:EPR_STATES]
     else:
         count = max(EPR_STATES, min(STATES_EACH * parameters, MOST_STATES))
-        reference, few = BroadMixture(network.base, system.domain), states[:count]
+        reference, few = BroadMixture(mixture, system.domain), states[:count]
     drawn = reference.draw(contrast, generator)
     epr = EntropyProduction(network, system, few, rate, None if drift is None else drift[: len(few)])
     # E|F_v|^2 in the norm of D^{-1}

@@ -112,7 +112,7 @@ def fit_landscape(
     else:
         network, moved = _descend(material, samples, seed, metadata, start, **files)
     states = training.states.reshape(-1, system.dim).double()
-    potential = torch.cat([network.value(network.places(part)) for part in states.split(8192)])
+    potential = torch.cat([network.value(network.places(part, 0)) for part in states.split(8192)])
     lowest, at = potential.min().item(), states[potential.argmin()]
     uncertainty = {} if moved is None else {"deviations": moved, "lowest_at": at}
     if reduction is not None:

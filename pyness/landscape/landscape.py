@@ -53,7 +53,7 @@ class Landscape:
     def potential(self, x: torch.Tensor) -> torch.Tensor:
         """``U`` at ``x: (..., d)``, ``(...,)``, minimum 0 over the training samples."""
         flat = self._states(x)
-        value = torch.cat([self.network.value(self.network.places(part)) for part in flat.split(8192)])
+        value = torch.cat([self.network.value(self.network.places(part, 0)) for part in flat.split(8192)])
         return (self.system.potential_scale * (value - self.lowest)).reshape(x.shape[:-1]).to(x.dtype)
 
     def potential_stderr(self, x: torch.Tensor) -> torch.Tensor:
@@ -80,7 +80,7 @@ class Landscape:
     def difference(self, a: torch.Tensor, b: torch.Tensor) -> Estimate:
         """``U(a) - U(b)`` of two states ``(d,)`` with its standard error, their correlation included."""
         pair = self._states(torch.stack([a, b]))
-        value = self.network.value(self.network.places(pair))
+        value = self.network.value(self.network.places(pair, 0))
         stderr = float("nan")
         if self.uncertainty:
             moved = self._moved(pair)
@@ -102,14 +102,14 @@ class Landscape:
         if not self.uncertainty:
             method = self.metadata["options"].get("method", "enhanced")
             raise InputError(f"a potential by method {method!r} has no uncertainty", "take method='enhanced'")
-        places, zero = self.network.places(x), self.network.places(self.uncertainty["lowest_at"][None])
+        places, zero = self.network.places(x, 0), self.network.places(self.uncertainty["lowest_at"][None], 0)
         rows = value_rows(self.network, places) - value_rows(self.network, zero)
         return rows @ self.uncertainty["deviations"]
 
     def current_velocity(self, x: torch.Tensor) -> torch.Tensor:
         """``v = F_v + D grad Phi`` at ``x: (..., d)``, ``(..., d)``."""
         flat = self._states(x)
-        gradient = torch.cat([self.network.gradient(self.network.places(part)) for part in flat.split(8192)])
+        gradient = torch.cat([self.network.gradient(self.network.places(part, 1)) for part in flat.split(8192)])
         velocity = self.system.modified_drift(flat) + self.system.diffusion.apply(flat, gradient)
         return velocity.reshape(x.shape).to(x.dtype)
 

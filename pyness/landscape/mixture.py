@@ -70,6 +70,17 @@ class Mixture:
             second = second - torch.einsum("nk,nkd->nd", share, force.square())
         return -torch.logsumexp(logs, 1), gradient, second
 
+    def widened(self, axes: torch.Tensor, states: torch.Tensor) -> Mixture:
+        """A mixture of the other coordinates to which coordinates ``axes: (k,)`` are added, as wide as ``states``."""
+        d, kept = states.shape[1], torch.ones(states.shape[1], dtype=torch.bool, device=states.device)
+        kept[axes.long()] = False
+        spread, mean = states.std(0), states.mean(0)
+        means = mean.expand(len(self.weights), d).clone()
+        means[:, kept] = self.means
+        factors = torch.diag(spread).expand(len(self.weights), d, d).clone()
+        factors[:, kept.unsqueeze(1) & kept] = self.factors.flatten(1)
+        return Mixture(self.weights, means, factors)
+
     def broadened(self, factor: float) -> Mixture:
         """The same with the widths times ``factor``."""
         return Mixture(self.weights, self.means, self.factors * factor)

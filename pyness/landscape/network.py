@@ -1,10 +1,11 @@
 """The potential network: one layer of tanh units and quadratic monomials, every weight of it trained.
 
-Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + fixed(x)``, with ``e`` the warped
-inputs (and those of wall layers, ``layers.py``) and ``z`` the plain ones, so that value, gradient and ``div(D grad)``
-come out of one forward pass in closed form, and so do their derivatives by the weights (``tangent.py``). With the
-monomials a Gaussian steady state is exact. What is fixed is a confinement beyond the hull and, in many dimensions,
-``-log q`` of a mixture of Gaussians (``mixture.py``).
+Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + r . f(x) + fixed(x)``, with ``e`` the
+warped inputs (and those of wall layers, ``layers.py``) and ``z`` the plain ones, so that value, gradient and
+``div(D grad)`` come out of one forward pass in closed form, and so do their derivatives by the weights
+(``tangent.py``). With the monomials a Gaussian steady state is exact. ``f`` are functions of the fast coordinates of
+many (``fast.py``). What is fixed is a confinement beyond the hull and, in many dimensions, ``-log q`` of a mixture of
+Gaussians (``mixture.py``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pyness.landscape import fast
 from pyness.landscape.mixture import Mixture
 from pyness.landscape.warp import measure, warp
 from pyness.systems import System
@@ -25,7 +27,12 @@ PAIR_SHARPNESS = 0.5
 SHORTEST_PAIR = 0.05
 CONFINEMENT = 50.0
 #: Its tensors, in a file as in memory.
-NAMES = ("weights", "bias", "output", "quadratic", "center", "half_width", "variation", "layers")
+NAMES = (
+    "weights", "bias", "output", "quadratic", "relaxed", "center", "half_width", "variation", "layers", "fast",
+)  # fmt: skip
+#: Those that are trained, the ones that the potential is linear in first.
+OUTER = ("output", "quadratic", "relaxed")
+TRAINED = (*OUTER, "bias", "weights")
 #: Those of the mixture, where there is one.
 BASE = ("mixture_weights", "mixture_means", "mixture_factors")
 
@@ -60,6 +67,7 @@ class Places:
     Attributes:
         x: ``(n, d)``.
         units, plain: inputs of the units, and of the monomials.
+        relaxed: functions of the fast coordinates.
         fixed, fixed_first, fixed_second: the part without weights ``(n,)``, its gradient ``(n, d)`` and its second
             derivatives, ``(n, d, d)`` where ``D`` is a matrix, else their diagonal ``(n, d)``.
     """
@@ -67,6 +75,7 @@ class Places:
     x: torch.Tensor
     units: Inputs
     plain: Inputs
+    relaxed: fast.Functions
     fixed: torch.Tensor
     fixed_first: torch.Tensor
     fixed_second: torch.Tensor
@@ -76,7 +85,7 @@ class Places:
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Places:
         return Places(
-            self.x[rows], self.units[rows], self.plain[rows],
+            self.x[rows], self.units[rows], self.plain[rows], self.relaxed[rows],
             self.fixed[rows], self.fixed_first[rows], self.fixed_second[rows],
         )  # fmt: skip
 
@@ -85,10 +94,11 @@ class Network:
     """A potential in units of ``k_B T``, up to a constant.
 
     Args:
-        tensors: ``weights (e, u)``, ``bias (u,)``, ``output (u,)``, ``quadratic (f,)``, and the fixed ``center (d,)``,
-            ``half_width (d,)``, ``variation (d, bins)``, ``layers (k, 4)``, all float64; ``e`` counts the warped inputs
-            and the layers, ``f = z + z (z + 1) / 2`` the plain inputs ``z``; and those of a mixture, if any.
-        system: gives the boundary of each coordinate and the kind of ``D``.
+        tensors: ``weights (e, u)``, ``bias (u,)``, ``output (u,)``, ``quadratic (f,)``, ``relaxed (m,)``, and the fixed
+            ``center (d,)``, ``half_width (d,)``, ``variation (d, bins)``, ``layers (k, 4)``, ``fast (j,)``, all
+            float64; ``e`` counts the warped inputs and the layers, ``f = z + z (z + 1) / 2`` the plain inputs ``z``,
+            ``m`` the functions of the fast coordinates; and those of a mixture, if any.
+        system: gives the boundary of each coordinate, the kind of ``D``, and the drift of fast coordinates.
     """
 
     #: How second derivatives are taken.
@@ -96,7 +106,7 @@ class Network:
 
     def __init__(self, tensors: dict[str, torch.Tensor], system: System) -> None:
         self.tensors = tensors
-        self.dim = system.dim
+        self.system, self.dim = system, system.dim
         self.periodic = system.domain.periodic
         self.open = system.domain.axes("open")
         self.full = system.diffusion.kind == "matrix"
@@ -111,17 +121,19 @@ class Network:
         generator: torch.Generator,
         base: Mixture | None = None,
         layers: torch.Tensor | None = None,
+        coordinates: torch.Tensor | None = None,
     ) -> Network:
         """``count`` units that are at work on ``cloud: (n, d)``, their outputs zero, on top of ``-log q`` of a base.
 
-        They are level across ``layers``, which have units of their own (``with_layer_units``).
+        They are level across ``layers``, which have units of their own (``with_layer_units``). Fast ``coordinates`` are
+        at equilibrium at the start.
         """
         low, high = cloud.min(0).values, cloud.max(0).values
         center, half_width = (low + high) / 2, (high - low).clamp_min(1e-12) / 2
         layers = cloud.new_zeros(0, 4) if layers is None else layers
         tensors = {
             "center": center, "half_width": half_width, "variation": measure(system, cloud, center, half_width),
-            "layers": layers,
+            "layers": layers, "fast": cloud.new_zeros(0) if coordinates is None else coordinates,
         }  # fmt: skip
         network = cls(tensors, system)
         inputs = network._inputs(cloud, warped=True).value
@@ -137,6 +149,8 @@ class Network:
         tensors["bias"] = torch.cat([-(wide * at).sum(1).to(cloud), steep_bias])
         tensors["output"] = cloud.new_zeros(count)
         tensors["quadratic"] = cloud.new_zeros(e + e * (e + 1) // 2)
+        middle = torch.arange(len(fast.LEVELS), device=cloud.device) == len(fast.LEVELS) // 2
+        tensors["relaxed"] = middle.to(cloud).repeat(len(tensors["fast"]))
         if base is not None:
             tensors |= dict(zip(BASE, (base.weights, base.means, base.factors), strict=True))
         return network
@@ -156,19 +170,20 @@ class Network:
 
     @property
     def parameters(self) -> torch.Tensor:
-        """All trained weights in a row, ``(P,)``: output, quadratic, bias, weights."""
-        return torch.cat([self.tensors[name].flatten() for name in ("output", "quadratic", "bias", "weights")])
+        """All trained weights in a row, ``(P,)``: output, quadratic, relaxed, bias, weights."""
+        return torch.cat([self.tensors[name].flatten() for name in TRAINED])
 
     @property
     def outer(self) -> slice:
         """Which of the parameters the potential is linear in."""
-        return slice(0, len(self.tensors["output"]) + len(self.tensors["quadratic"]))
+        return slice(0, sum(len(self.tensors[name]) for name in OUTER))
 
     def with_parameters(self, parameters: torch.Tensor) -> Network:
         """The same network with other weights."""
-        u, f = len(self.tensors["output"]), len(self.tensors["quadratic"])
-        output, quadratic, bias, weights = parameters.split([u, f, u, len(parameters) - 2 * u - f])
-        return self._with({"output": output, "quadratic": quadratic, "bias": bias, "weights": weights.reshape(-1, u)})
+        parts = parameters.split([self.tensors[name].numel() for name in TRAINED])
+        return self._with(
+            {name: part.reshape(self.tensors[name].shape) for name, part in zip(TRAINED, parts, strict=True)}
+        )
 
     def _with(self, changed: dict[str, torch.Tensor]) -> Network:
         other = object.__new__(Network)
@@ -176,15 +191,20 @@ class Network:
         other.tensors = self.tensors | changed
         return other
 
-    def places(self, x: torch.Tensor) -> Places:
-        """Points ``x: (n, d)``, float64."""
-        return Places(x, self._inputs(x, warped=True), self._inputs(x, warped=False), *self._fixed(x))
+    def places(self, x: torch.Tensor, order: int = 2) -> Places:
+        """Points ``x: (n, d)``, float64; for value, gradient or curvature as ``order`` is 0, 1 or 2.
+
+        It is functions of the fast coordinates that are costly to differentiate.
+        """
+        relaxed = fast.functions(self.system, self.tensors["fast"], x, order)
+        return Places(x, self._inputs(x, warped=True), self._inputs(x, warped=False), relaxed, *self._fixed(x))
 
     def value(self, at: Places) -> torch.Tensor:
         """``Phi``, ``(n,)``."""
         linear, form = self.monomials()
         z = at.plain.value
-        return self.activations(at) @ self.tensors["output"] + z @ linear + ((z @ form) * z).sum(1) + at.fixed
+        trained = self.activations(at) @ self.tensors["output"] + z @ linear + ((z @ form) * z).sum(1)
+        return trained + at.relaxed.value @ self.tensors["relaxed"] + at.fixed
 
     def gradient(self, at: Places) -> torch.Tensor:
         """``grad Phi``, ``(n, d)``."""
@@ -203,6 +223,7 @@ class Network:
         z, symmetric = at.plain, form + form.mT
         bent = bent + (z.metric(D) * symmetric).sum((1, 2))
         bent = bent + ((linear + z.value @ symmetric) * stretched[:, z.axis] * z.second).sum(1)
+        bent = bent + (self.tensors["relaxed"] @ at.relaxed.second * stretched).sum(1)
         bent = bent + ((D if self.full else stretched) * at.fixed_second).flatten(1).sum(1)
         if not system.diffusion.constant:
             bent = bent + (system.diffusion.divergence(at.x) * gradient).sum(1)
@@ -223,7 +244,8 @@ class Network:
         linear, form = self.monomials()
         by_units = ((1 - t * t) * self.tensors["output"]) @ self.tensors["weights"].mT * at.units.first
         by_plain = (linear + at.plain.value @ (form + form.mT)) * at.plain.first
-        return at.fixed_first.index_add(1, at.units.axis, by_units).index_add(1, at.plain.axis, by_plain)
+        fixed = at.fixed_first + self.tensors["relaxed"] @ at.relaxed.first
+        return fixed.index_add(1, at.units.axis, by_units).index_add(1, at.plain.axis, by_plain)
 
     def _fixed(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A cubic rise beyond the hull in open directions, so that exp(-Phi) can be normalised, and the base."""

@@ -74,7 +74,7 @@ class EntropyProduction:
         self, network: Network, system: System, states: torch.Tensor, rate: float, drift: torch.Tensor | None = None
     ) -> None:
         self.system, self.rate = system, rate
-        self.at, self.drift = network.places(states), system.modified_drift(states) if drift is None else drift
+        self.at, self.drift = network.places(states, 1), system.modified_drift(states) if drift is None else drift
 
     def loss(self, network: Network, rows: slice | torch.Tensor = slice(None)) -> torch.Tensor:
         """Over some of the states, all if not said."""
@@ -114,7 +114,7 @@ class Contrast:
         log_q: LogDensity,
         widening: float = 1.0,
     ) -> None:
-        self.samples, self.reference = network.places(samples), network.places(reference)
+        self.samples, self.reference = network.places(samples, 0), network.places(reference, 0)
         self.log_q, self.widening = (log_q(samples), log_q(reference)), widening
 
     def logits(self, network: Network) -> tuple[torch.Tensor, torch.Tensor]:
@@ -188,7 +188,7 @@ class Walls:
     def __init__(
         self, network: Network, system: System, points: torch.Tensor, normals: torch.Tensor, rate: float
     ) -> None:
-        self.system, self.at = system, network.places(points)
+        self.system, self.at = system, network.places(points, 1)
         self.inflow = (normals * system.modified_drift(points)).sum(-1)
         self.pushed = system.diffusion.apply(points, normals)
         D = (normals * self.pushed).sum(-1)
@@ -229,7 +229,7 @@ class Anchors:
     """
 
     def __init__(self, network: Network, points: torch.Tensor, zero: torch.Tensor) -> None:
-        self.at, self.zero, self.floor = network.places(points), network.places(zero), 0.0
+        self.at, self.zero, self.floor = network.places(points, 0), network.places(zero, 0), 0.0
 
     def keep(self, which: torch.Tensor) -> None:
         """Go on with these points only, ``which: (n,)`` of bool."""

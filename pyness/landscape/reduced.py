@@ -211,7 +211,7 @@ class ReducedLandscape(Landscape):
 
     def _velocity_of_state(self, x: torch.Tensor) -> torch.Tensor:
         """``F_v + D grad (Phi o xi)``, ``(n, d)``: the reduced potential as a candidate for the full one."""
-        gradient = self.network.gradient(self.network.places(self.collective(x)))
+        gradient = self.network.gradient(self.network.places(self.collective(x), 1))
         return self.full.modified_drift(x) + self._pulled(x, gradient)
 
     def _velocity_and_divergence_of_state(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

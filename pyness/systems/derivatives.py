@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["divergence", "jacobian", "value_and_divergence"]
+__all__ = ["divergence", "first_and_second", "jacobian", "value_and_divergence"]
 
 Field = Callable[[torch.Tensor], torch.Tensor]
 
@@ -38,6 +38,12 @@ def value_and_divergence(field: Field, x: torch.Tensor) -> tuple[torch.Tensor, t
         value, tangent = _push(field, x, axis)
         total = total + tangent[..., axis]
     return value, total
+
+
+def first_and_second(field: Field, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The field ``(..., m)`` and its first and second derivative by coordinate ``axis`` at ``x: (..., d)``."""
+    (value, first), (_, second) = _push(lambda y: _push(field, y, axis), x, axis)
+    return value, first, second
 
 
 def _push(field: Field, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,183 @@
+"""Fast coordinates: one that relaxes far quicker than the others move it has a law, given them, that is known.
+
+Given the others such a coordinate is at equilibrium in its own force (adiabatic elimination; Gardiner, Handbook of
+Stochastic Methods, section 6.4), so that up to a constant and a slowly varying part
+
+    -log p(x_i | others) = Psi_i = -int_{x_i*}^{x_i} F_i dx_i / D_i
+
+where ``x_i*`` is where the force vanishes, or the wall it leads to. This is what makes the tube around a stiff limit
+cycle, of a width that no unit of a network would find. While the coordinate is on its way from one ``x_i*`` to another
+it is not at equilibrium, hence functions ``-log(exp(-Psi_i) + exp(-c))`` that level off at heights ``c``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pyness.systems import System
+from pyness.systems.derivatives import first_and_second
+
+__all__ = ["LEVELS", "Functions", "find", "functions"]
+
+#: Heights in k_B T at which the functions of each fast coordinate level off; the network starts from the one in the
+#: middle alone.
+LEVELS = (4.0, 8.0, 16.0)
+#: A coordinate is fast if, at most of the states, equilibrium in its force is this much narrower than all states are,
+#: and the force is of the size that it has there.
+NARROW, CALM = 0.1, 4.0
+STATES = 2_000
+DOUBLINGS, BISECTIONS, NODES = 24, 24, 8
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Given functions of the coordinates, with as many derivatives as were asked for.
+
+    Attributes:
+        value: ``(n, m)``.
+        first: their gradients, ``(n, m, d)``.
+        second: the diagonals of their second derivatives, ``(n, m, d)``.
+    """
+
+    value: torch.Tensor
+    first: torch.Tensor | None = None
+    second: torch.Tensor | None = None
+
+    def __getitem__(self, rows: slice | torch.Tensor) -> Functions:
+        return Functions(*(None if part is None else part[rows] for part in (self.value, self.first, self.second)))
+
+
+def find(system: System, states: torch.Tensor) -> torch.Tensor:
+    """Which coordinates are fast at ``states: (n, d)``: their numbers, ``(k,)`` float64.
+
+    None where the noise depends on the state or mixes coordinates.
+    """
+    none = torch.zeros(0, dtype=torch.float64, device=states.device)
+    if system.diffusion.kind == "matrix" or not system.diffusion.constant:
+        return none
+    states = states[:STATES]
+    D, spread = _diagonal(system, states), states.std(0)
+    found = []
+    for axis in range(system.dim):
+        if axis in system.domain.periodic:
+            continue
+        force, slopes = _force(system, axis, states)
+        stiffness = (-slopes[:, axis]).clamp_min(1e-300)
+        narrow = (D[axis] / stiffness).sqrt() < NARROW * spread[axis]
+        calm = force.square() < CALM * D[axis] * stiffness
+        if (narrow & calm).double().mean() > 0.5:
+            found.append(axis)
+    return none.new_tensor(found)
+
+
+def functions(system: System, axes: torch.Tensor, x: torch.Tensor, order: int = 2) -> Functions:
+    """Those of fast coordinates ``axes: (k,)``, each at every level, at ``x: (n, d)``: ``m = k len(LEVELS)``.
+
+    Args:
+        order: of the highest derivatives, 0 to 2.
+    """
+    empty = x.new_zeros(len(x), 0)
+    parts = [[empty, empty.unsqueeze(2).expand(-1, -1, x.shape[1]), empty.unsqueeze(2).expand(-1, -1, x.shape[1])]]
+    parts += [_levelled(*_equilibrium(system, int(axis), x, order)) for axis in axes.tolist()]
+    return Functions(*(torch.cat(kind, dim=1) for kind in zip(*parts, strict=False)))
+
+
+def _levelled(psi: torch.Tensor, first: torch.Tensor | None = None, second: torch.Tensor | None = None) -> list:
+    levels = psi.new_tensor(LEVELS)
+    psi = psi.unsqueeze(1)
+    found = [-torch.logaddexp(-psi, -levels)]
+    share = torch.sigmoid(levels - psi).unsqueeze(2)
+    if first is not None:
+        found.append(share * first.unsqueeze(1))
+    if second is not None:
+        found.append(share * second.unsqueeze(1) - share * (1 - share) * first.square().unsqueeze(1))
+    return found
+
+
+def _equilibrium(system: System, axis: int, x: torch.Tensor, order: int) -> list[torch.Tensor]:
+    """``Psi: (n,)`` of a coordinate, its gradient and the diagonal of its second derivatives, ``(n, d)`` each."""
+    here, D = x.detach(), _diagonal(system, x)[axis]
+    with torch.no_grad():
+        rest, moves = _rest(system, axis, here)
+    nodes, weights = (x.new_tensor(part) for part in np.polynomial.legendre.leggauss(NODES))
+
+    def psi(y: torch.Tensor) -> torch.Tensor:
+        # the end of the integral is known to first order around x, which two derivatives of Psi need: there the force
+        # vanishes, or it lies on a wall and moves linearly
+        end = rest + ((y - here) * moves).sum(1)
+        reach = y[:, axis] - end
+        places = torch.stack([_with(y, axis, end + (1 + node) / 2 * reach) for node in nodes])
+        return -reach * (weights @ system.drift(places)[..., axis]) / (2 * D)
+
+    found = [psi(x)]
+    if order > 0:
+        found.append(torch.func.grad(lambda y: psi(y).sum())(x))
+    if order > 1:
+        found.append(torch.stack([first_and_second(psi, x, other)[2] for other in range(system.dim)], dim=1))
+    return found
+
+
+def _rest(system: System, axis: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the force along ``axis`` leads from ``x: (n, d)``, ``(n,)``, and how that moves with ``x``, ``(n, d)``.
+
+    The first place where the force vanishes, found by doubling a step and halving the bracket, else a wall.
+    """
+    D = _diagonal(system, x)[axis]
+    force, slopes = _force(system, axis, x)
+    way = torch.where(force < 0, -1.0, 1.0).to(x)
+    step = 0.5 * torch.minimum(D / force.abs(), (D / slopes[:, axis].abs()).sqrt())
+    end, moves = _wall(system, axis, x, way)
+    left = (end - x[:, axis]).abs()
+    near, far = x[:, axis], end.clone()
+    met = torch.zeros_like(near, dtype=torch.bool)
+    for k in range(1, DOUBLINGS + 1):
+        # the last look is at the wall, if there is one: a resting place before it must not be passed over
+        ahead = (2**k - 1) * step
+        place = x[:, axis] + way * torch.where((left < ahead) | ((k == DOUBLINGS) & left.isfinite()), left, ahead)
+        turned = (system.drift(_with(x, axis, place))[:, axis] * way < 0) & ~met
+        near, far = torch.where(met | turned, near, place), torch.where(turned, place, far)
+        met |= turned
+    for _ in range(BISECTIONS):
+        middle = (near + far) / 2
+        onwards = system.drift(_with(x, axis, middle))[:, axis] * way > 0
+        near, far = torch.where(onwards, middle, near), torch.where(onwards, far, middle)
+    rest = torch.where(met, (near + far) / 2, torch.where(end.isfinite(), end, near))
+    _, slopes = _force(system, axis, _with(x, axis, rest))
+    follows = -slopes / slopes[:, axis, None]
+    follows[:, axis] = 0.0
+    return rest, torch.where(met.unsqueeze(1), follows, moves)
+
+
+def _force(system: System, axis: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``F_i: (n,)`` and its gradient ``(n, d)``."""
+    force, back = torch.func.vjp(lambda y: system.drift(y)[:, axis], x)
+    return force, back(torch.ones_like(force))[0]
+
+
+def _wall(system: System, axis: int, x: torch.Tensor, way: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The wall ahead of ``x: (n, d)`` along ``axis``, ``(n,)``, infinite if none, and how it moves, ``(n, d)``."""
+    end, moves = way * torch.inf, torch.zeros_like(x)
+    if axis in system.domain.reflecting:
+        low, high = system.domain.low[axis], system.domain.high[axis]
+        end = torch.where(way < 0, torch.full_like(end, low), torch.full_like(end, high))
+    for normal, offset in system.domain.walls:
+        a = x.new_tensor(normal)
+        if a[axis] == 0:
+            continue
+        place = x[:, axis] + (offset - x @ a) / a[axis]
+        nearer = (way * a[axis] > 0) & (way * place < way * end)
+        tilt = torch.where(torch.arange(system.dim, device=x.device) == axis, 0.0, -a / a[axis])
+        end, moves = torch.where(nearer, place, end), torch.where(nearer.unsqueeze(1), tilt, moves)
+    return end, moves
+
+
+def _diagonal(system: System, x: torch.Tensor) -> torch.Tensor:
+    return system.diffusion(x[:1]).to(x).expand(1, system.dim)[0]
+
+
+def _with(x: torch.Tensor, axis: int, values: torch.Tensor) -> torch.Tensor:
+    """``x: (n, d)`` with another coordinate, not in place."""
+    return torch.cat([x[:, :axis], values.unsqueeze(1), x[:, axis + 1 :]], dim=1)

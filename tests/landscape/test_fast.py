@@ -1,0 +1,149 @@
+"""Fast coordinates: their functions against closed forms, which coordinates are found, and what they are worth."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import pyness
+from pyness.estimators import certify
+from pyness.landscape import fast
+from pyness.landscape.network import Network
+from pyness.landscape.tangent import gradient_rows, residual_rows, value_rows
+from pyness.systems.derivatives import first_and_second
+
+D, STIFF = 0.5, 2000.0
+
+
+def _follower(x: torch.Tensor) -> torch.Tensor:
+    """Where the fast coordinate rests, given the first; so flat that the noise of that one hardly moves it."""
+    return 0.3 * torch.sin(x[..., 0])
+
+
+def _drift(x: torch.Tensor) -> torch.Tensor:
+    """A slow rotation, a fast coordinate that follows it, two that are neither."""
+    turning = torch.stack([3 * x[..., 1] - x[..., 0], -3 * x[..., 0] - x[..., 1]], dim=-1)
+    pulled = -STIFF * (x[..., 2] - _follower(x))
+    return torch.cat([turning, pulled.unsqueeze(-1), -x[..., 3:]], dim=-1)
+
+
+SYSTEM = pyness.System(
+    "follower", 5, _drift, D, pyness.Box([-3] * 5, [3] * 5), solver="ImplicitEM:theta=0.5,adaptive=false,dt=5e-3",
+    plan={"walkers": 1000, "burn_in": 3.0, "snapshots": 4, "spacing": 1.0},
+)  # fmt: skip
+
+
+def _on_the_tube(count: int, seed: int, width: float = 1.0) -> torch.Tensor:
+    x = torch.randn(count, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    x *= D**0.5
+    x[:, 2] = _follower(x) + width * x[:, 2] / STIFF**0.5
+    return x
+
+
+def _levelled(psi):
+    """What ``functions`` shall return of a potential in closed form."""
+    return lambda x: torch.stack([-torch.logaddexp(-psi(x), torch.full_like(psi(x), -c)) for c in fast.LEVELS], -1)
+
+
+def _check(system: pyness.System, axis: int, psi, x: torch.Tensor) -> None:
+    found, expected = fast.functions(system, torch.tensor([float(axis)]), x), _levelled(psi)
+    torch.testing.assert_close(found.value, expected(x), rtol=1e-7, atol=1e-7)
+    for j in range(system.dim):
+        _, first, second = first_and_second(expected, x, j)
+        torch.testing.assert_close(found.first[..., j], first, rtol=1e-6, atol=1e-6 * (1 + first.abs().max().item()))
+        torch.testing.assert_close(found.second[..., j], second, rtol=1e-6, atol=1e-6 * (1 + second.abs().max().item()))
+
+
+def test_linear_force_gives_the_parabola_around_where_it_rests():
+    _check(SYSTEM, 2, lambda x: STIFF * (x[..., 2] - _follower(x)).square() / (2 * D), _on_the_tube(200, 1, 3.0))
+
+
+@pytest.mark.parametrize("edge", ["side", "linear wall"])
+def test_force_into_a_wall_gives_the_distance_to_it(edge):
+    """A force ``f`` towards a wall at distance ``s`` makes the layer ``exp(-f s / D)``."""
+    side, high = edge == "side", [1.0, 1.0]
+    push = -1.0 if side else 1.0
+    walls = [] if side else [((-1.0, 1.0), 0.0)]
+
+    def strength(x: torch.Tensor) -> torch.Tensor:
+        return 20 + 5 * torch.sin(3 * x[..., 0])
+
+    system = pyness.System(
+        "wall", 2, lambda x: torch.stack([torch.cos(x[..., 1]), push * strength(x)], -1), D,
+        pyness.Box([0.0, 0.0], high, "reflect", walls=walls),
+    )  # fmt: skip
+    x = system.domain.uniform(200, torch.Generator().manual_seed(2), dtype=torch.float64)
+    away = (lambda x: x[..., 1]) if side else (lambda x: x[..., 0] - x[..., 1])
+    _check(system, 1, lambda x: strength(x) * away(x) / D, x)
+
+
+def test_saturating_force():
+    """``-k tanh(y / w)``, ``Psi = (k w / D) log cosh(y / w)``; the quadrature is exact only for polynomials."""
+    k, w = 300.0, 0.05
+
+    def offset(x: torch.Tensor) -> torch.Tensor:
+        return (x[..., 1] - 0.3 * x[..., 0].square()) / w
+
+    system = pyness.System(
+        "saturating", 2, lambda x: torch.stack([-x[..., 0], -k * torch.tanh(offset(x))], -1), D,
+        pyness.Box([-1, -1], [1, 1]),
+    )  # fmt: skip
+    x = system.domain.uniform(300, torch.Generator().manual_seed(3), dtype=torch.float64)
+    x[:, 1] = 0.3 * x[:, 0].square() + 2 * w * x[:, 1]
+    found = fast.functions(system, torch.tensor([1.0]), x)
+    expected = _levelled(lambda x: k * w / D * torch.log(torch.cosh(offset(x))))(x)
+    torch.testing.assert_close(found.value, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_of_a_network_with_fast_coordinates():
+    """Closed forms by weights, in the presence of functions that have derivatives of their own."""
+    x, generator = _on_the_tube(40, 4, 2.0), torch.Generator().manual_seed(0)
+    network = Network.draw(SYSTEM, _on_the_tube(1000, 5), 6, generator, coordinates=torch.tensor([2.0]).double())
+    assert network.tensors["relaxed"].tolist() == [0.0, 1.0, 0.0]
+    noise = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
+    network = network.with_parameters(network.parameters + 0.3 * noise)
+    at, theta, drift = network.places(x), network.parameters, SYSTEM.drift(x)
+
+    def residual(weights: torch.Tensor) -> torch.Tensor:
+        gradient, curvature = network.with_parameters(weights).gradient_and_curvature(SYSTEM, at)
+        return curvature - ((drift + D * gradient) * gradient).sum(-1)
+
+    rows = [value_rows(network, at), residual_rows(network, SYSTEM, at, drift + 2 * D * network.gradient(at))]
+    of = [lambda weights: network.with_parameters(weights).value(at), residual]
+    for axis in range(5):
+        rows.append(gradient_rows(network, at, axis))
+        of.append(lambda weights, i=axis: network.with_parameters(weights).gradient(at)[:, i])
+    for found, function in zip(rows, of, strict=True):
+        expected = torch.func.jacrev(function)(theta)
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9 * expected.abs().max().item())
+
+
+def test_finds_the_fast_coordinate_and_no_other():
+    assert fast.find(SYSTEM, _on_the_tube(2000, 6)).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("name", ["gaussian-mixture-12d", "ornstein-uhlenbeck", "limit-cycle"])
+def test_finds_none_where_all_are_alike(name):
+    system = pyness.systems.get(name)
+    x = system.domain.uniform(2000, torch.Generator().manual_seed(7), dtype=torch.float64)
+    if system.truth.draw is not None:
+        x = system.truth.draw(2000, torch.Generator().manual_seed(7))
+    assert len(fast.find(system, x)) == 0
+
+
+def test_finds_none_where_the_noise_mixes_coordinates():
+    mixed = D * torch.eye(5)
+    mixed[0, 1] = mixed[1, 0] = 0.1
+    assert len(fast.find(pyness.System("mixed", 5, _drift, mixed, SYSTEM.domain), _on_the_tube(2000, 8))) == 0
+
+
+def test_landscape_of_a_thin_curved_tube():
+    """Its cross section, D / STIFF in square, makes nearly all of ``E|grad Phi|_D^2``; without them 0.2 of it is left."""
+    samples = pyness.sample(SYSTEM, engine="torch", seed=0, dtype="float64", progress=False)
+    landscape = pyness.fit_landscape(
+        SYSTEM, samples, seed=0, units=6, steps=5, points=1000, contrast=2000, progress=False
+    )
+    assert landscape.network.tensors["fast"].tolist() == [2.0]
+    judged = samples.split(0.5, seed=0)[0]
+    found = certify(SYSTEM, judged, landscape.current_velocity, landscape.velocity_and_divergence)
+    assert found.relative.value < 0.02
