@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Basin", "Basins", "Saddle", "find_basins"]
 
-STATES, MOST = 2000, 12
+#: States that go downhill, places they end at that are tried for a minimum, and minima.
+STATES, TRIED, MOST = 2000, 36, 12
 DESCENTS, FIRST_STEP = 300, 1e-2
 NEAR, LEAP, FLAT, TOUCH = 0.1, 0.05, 1e-6, 1e-9
 IMAGES, RELAXATIONS = 33, 400
@@ -141,11 +142,11 @@ class _Surface:
         return self.center + self.scale * y
 
     def value(self, y: torch.Tensor) -> torch.Tensor:
-        return self.network.value(self.network.places(self.plain(y)))
+        return self.network.value(self.network.places(self.plain(y), 0))
 
     def slope(self, y: torch.Tensor) -> torch.Tensor:
         """The gradient, without what points out of a wall that the state is at."""
-        slope = self.network.gradient(self.network.places(self.plain(y))) * self.scale
+        slope = self.network.gradient(self.network.places(self.plain(y), 1)) * self.scale
         out = ((y <= self.low) & (slope > 0)) | ((y >= self.high) & (slope < 0))
         slope = torch.where(out, 0.0, slope)
         for normal, offset in zip(self.normals, self.offsets, strict=True):
@@ -154,11 +155,13 @@ class _Surface:
         return slope
 
     def hessian(self, y: torch.Tensor, step: float = 1e-4) -> torch.Tensor:
-        """``(d, d)`` at ``y: (d,)``, by differences of the gradient."""
-        moved = step * torch.eye(len(y), dtype=y.dtype)
-        at = torch.cat([y + moved, y - moved])
-        slope = self.network.gradient(self.network.places(self.plain(at))) * self.scale
-        rows = (slope[: len(y)] - slope[len(y) :]) / (2 * step)
+        """``(n, d, d)`` at ``y: (n, d)``, by differences of the gradient."""
+        n, d = y.shape
+        moved = step * torch.eye(d, dtype=y.dtype)
+        at = torch.cat([y.unsqueeze(1) + moved, y.unsqueeze(1) - moved], dim=1).flatten(0, 1)
+        slope = self.network.gradient(self.network.places(self.plain(at), 1)) * self.scale
+        ahead, back = slope.reshape(n, 2, d, d).unbind(1)
+        rows = (ahead - back) / (2 * step)
         return 0.5 * (rows + rows.mT)
 
     def within(self, y: torch.Tensor) -> torch.Tensor:
@@ -186,14 +189,13 @@ class _Surface:
             y = torch.where(better[:, None], moved, y)
             value = torch.where(better, tried, value)
             step = torch.where(better[:, None], 1.3 * step, 0.4 * step)
-        ends: list[torch.Tensor] = []
+        starts: list[torch.Tensor] = []
         for start in y[value.argsort()]:
-            if len(ends) >= MOST:
-                break
-            if any(self.between(end, start).norm() < NEAR for end in ends):
-                continue
-            end, exact = self.newton(start, 0)
-            if exact and not any(self.between(end, other).norm() < NEAR for other in ends):
+            if len(starts) < TRIED and not self._among(start, starts):
+                starts.append(start)
+        ends: list[torch.Tensor] = []
+        for end, exact in zip(*self.newton(torch.stack(starts), 0), strict=True):
+            if len(ends) < MOST and bool(exact) and not self._among(end, ends):
                 ends.append(end)
         if not ends:
             ends = [y[value.argmin()]]
@@ -201,25 +203,41 @@ class _Surface:
         apart = torch.stack([self.between(end, y).norm(dim=1) for end in ends], dim=1)
         return ends, apart.argmin(1)
 
-    def newton(self, y: torch.Tensor, index: int) -> tuple[torch.Tensor, bool]:
-        """The point without slope near ``y: (d,)`` with ``index`` directions downhill, and whether there is one."""
+    def _among(self, y: torch.Tensor, others: list[torch.Tensor]) -> bool:
+        return any(self.between(other, y).norm() < NEAR for other in others)
+
+    def newton(self, y: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Points without slope near ``y: (n, d)`` with ``index`` directions downhill, and where there is one, ``(n,)``.
+
+        Where there is none the point is returned as it was.
+        """
         start = y
         for _ in range(NEWTON):
-            slope, free = self.slope(y[None])[0], (y > self.low) & (y < self.high)
-            free = free | (slope != 0)
-            if slope.norm() < FLAT:
+            slope, inside = self.slope(y), (y > self.low) & (y < self.high)
+            moving = slope.norm(dim=1) >= FLAT
+            if not bool(moving.any()):
                 break
-            bend = self.hessian(y)[free][:, free]
-            values, vectors = torch.linalg.eigh(bend)
+            free = inside | (slope != 0)
+            values, vectors = torch.linalg.eigh(self._among_free(self.hessian(y), free))
             values = values.abs().clamp_min(1e-6)
-            values[:index] *= -1
-            change = torch.zeros_like(y)
-            change[free] = -(vectors @ ((vectors.mT @ slope[free]) / values))
-            y = self.within(y + change * min(1.0, TRUST / change.norm().clamp_min(1e-300).item()))
-        free = (y > self.low) & (y < self.high)
-        downhill = int((torch.linalg.eigvalsh(self.hessian(y)[free][:, free]) < 0).sum()) if bool(free.any()) else 0
-        ok = self.slope(y[None])[0].norm() < 1e3 * FLAT and downhill == index
-        return (y, True) if ok and self.between(start, y).norm() < 1.0 else (start, False)
+            values[:, :index] *= -1
+            slope = torch.where(free, slope, 0.0).unsqueeze(2)
+            change = -(vectors @ ((vectors.mT @ slope) / values.unsqueeze(2))).squeeze(2)
+            change = torch.where(free & moving.unsqueeze(1), change, 0.0)
+            length = change.norm(dim=1, keepdim=True).clamp_min(1e-300)
+            y = self.within(y + change * (TRUST / length).clamp_max(1.0))
+        inside = (y > self.low) & (y < self.high)
+        downhill = (torch.linalg.eigvalsh(self._among_free(self.hessian(y), inside)) < 0).sum(1)
+        ok = (self.slope(y).norm(dim=1) < 1e3 * FLAT) & (downhill == index)
+        ok = ok & (self.between(start, y).norm(dim=1) < 1.0)
+        return torch.where(ok.unsqueeze(1), y, start), ok
+
+    @staticmethod
+    def _among_free(bend: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
+        """Hessians ``(n, d, d)`` of the free coordinates; the others count as steep."""
+        both = free.unsqueeze(2) & free.unsqueeze(1)
+        steep = bend.abs().amax((1, 2)).clamp_min(1.0)
+        return torch.where(both, bend, 0.0) + torch.diag_embed(torch.where(free, 0.0, 2 * steep.unsqueeze(1)))
 
     def saddles(self, ends: list[torch.Tensor]) -> list[tuple[tuple[int, int], torch.Tensor, bool]]:
         """Tops of the paths between neighbours, those that do not lead over a third minimum."""
@@ -227,15 +245,18 @@ class _Surface:
         if not pairs:
             return []
         first, second = (torch.stack([ends[pair[k]] for pair in pairs]) for k in (0, 1))
-        found, paths = [], self.paths(first, second)
-        for (a, b), path in zip(pairs, paths, strict=True):
+        direct, tops = [], []
+        for (a, b), path in zip(pairs, self.paths(first, second), strict=True):
             inner = path[1:-1]
             others = [end for k, end in enumerate(ends) if k not in (a, b)]
             if any(self.between(end, inner).norm(dim=1).min() < 2 * NEAR for end in others):
                 continue
-            top, exact = self.newton(inner[self.value(inner).argmax()], 1)
-            found.append(((a, b), top, exact))
-        return found
+            direct.append((a, b))
+            tops.append(inner[self.value(inner).argmax()])
+        if not direct:
+            return []
+        tops, exact = self.newton(torch.stack(tops), 1)
+        return list(zip(direct, tops, exact.tolist(), strict=True))
 
     def paths(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """``(m, IMAGES, d)``: the strings between minima ``a: (m, d)`` and ``b: (m, d)``, evenly spaced."""
@@ -243,7 +264,7 @@ class _Surface:
         apart = self.between(a, b)
         path = self.within(a[:, None] + share * apart[:, None])
         spacing = 0.2 * apart.norm(dim=1)[:, None, None] / IMAGES
-        bends = [torch.stack([self.hessian(end) for end in ends]) for ends in (a, b)]
+        bends = [self.hessian(ends) for ends in (a, b)]
         steepest = torch.maximum(*(torch.linalg.eigvalsh(bend)[:, -1] for bend in bends))
         step = (0.5 / steepest.clamp_min(1e-300)).clamp_max(FIRST_STEP)
         for _ in range(RELAXATIONS):

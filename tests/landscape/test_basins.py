@@ -19,7 +19,7 @@ class Known:
     def __init__(self, system, phi):
         self.system, self.phi, self.network = system, phi, self
 
-    def places(self, x):
+    def places(self, x, order):
         return x
 
     def value(self, x):
