@@ -67,8 +67,8 @@ def toggle_switch_langevin(
         variables=("x1", "x2"),
         parameters={"volume": volume, "a": a, "b": b, "k": k, "S": S, "n": n, "leak": leak, "negative": negative},
         # the populations of the three wells relax with a time of about 600 (from a start over the box the middle one
-        # holds 0.72, 0.67, 0.62, 0.59 and 0.574 after 100, 300, 700, 1100 and 1500, and 0.571 by the grid); at a step of
-        # 0.01 the entropy production without a network comes out as 0.040(5), at 0.0025 as 0.024(5)
+        # holds 0.72, 0.67, 0.62, 0.59 and 0.574 after 100, 300, 700, 1100 and 1500, and 0.571 by the grid); at a step
+        # of 0.01 the entropy production without a network comes out as 0.040(5), at 0.0025 as 0.024(5)
         solver="EM:dt=0.001",
         plan={"walkers": 10_000, "burn_in": 2500.0, "burn_in_dt": 0.02, "snapshots": 40, "spacing": 1.0},
         truth=Truth(

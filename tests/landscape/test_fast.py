@@ -138,7 +138,7 @@ def test_finds_none_where_the_noise_mixes_coordinates():
 
 
 def test_landscape_of_a_thin_curved_tube():
-    """Its cross section, D / STIFF in square, makes nearly all of ``E|grad Phi|_D^2``; without them 0.2 of it is left."""
+    """Its cross section, D / STIFF in square, makes nearly all of ``E|grad Phi|_D^2``; without them 0.2 is left."""
     samples = pyness.sample(SYSTEM, engine="torch", seed=0, dtype="float64", progress=False)
     landscape = pyness.fit_landscape(
         SYSTEM, samples, seed=0, units=6, steps=5, points=1000, contrast=2000, progress=False
