@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "disagreement"]
 
-COLUMNS = ("solver", "", "EPR", "bias", "max |z|", "cost", "evaluations", "seconds", "samples", "rejected", "step")
+COLUMNS = (
+    "solver", "", "EPR", "bias", "max |z|", "TV", "cost", "evaluations", "seconds", "samples", "rejected", "step",
+)  # fmt: skip
 LEGEND = (
-    "bias: the most significant deviation; max |z|: stationarity; cost: drift evaluations for an independent sample; "
-    "samples: independent ones; step: the mean one"
+    "bias: the most significant deviation; max |z|: stationarity; TV: total variation to the known density; cost: "
+    "drift evaluations for an independent sample; samples: independent ones; step: the mean one"
 )
 
 
@@ -167,6 +169,7 @@ def _row(candidate: Candidate, judgement: Judgement) -> Sequence[str]:
         str(epr) if epr is not None else "-",
         deviation,
         f"{judgement.stationarity[0]:.1f}" if judgement.stationarity else "-",
+        f"{judgement.distance['total_variation']:.2g}" if judgement.distance else "-",
         _short(cost),
         _short(found.evaluations),
         _short(found.seconds),
