@@ -46,7 +46,7 @@ class Estimate:
         return {"value": self.value, "stderr": self.stderr}
 
     def __str__(self) -> str:
-        if not math.isfinite(self.stderr) or self.stderr <= 0:
+        if not math.isfinite(self.stderr) or self.stderr <= 1e-13 * abs(self.value):
             return f"{self.value:.5g}"
         if self.stderr >= 1e4:
             power = math.floor(math.log10(max(abs(self.value), self.stderr)))

@@ -30,14 +30,16 @@ class Block:
         lower: a bound for every candidate, below the truth by the candidate's error in this block.
         upper: ``lower`` and the error of all blocks: a bound too.
         naive: ``E[phi_b . D^{-1} phi_b]`` of the candidate, which is no bound.
+        midpoint: ``E[v_b . D^{-1} phi_b]``, the part of it that is current.
     """
 
     lower: Estimate
     upper: Estimate
     naive: Estimate
+    midpoint: Estimate
 
     def to_dict(self) -> dict[str, dict[str, float]]:
-        return {"lower": self.lower.to_dict(), "upper": self.upper.to_dict(), "naive": self.naive.to_dict()}
+        return {name: getattr(self, name).to_dict() for name in ("lower", "upper", "naive", "midpoint")}
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def certify_score(
     blocks = {}
     for index, name in enumerate(masks):
         lower, naive = volume[:, first + 2 * index], volume[:, first + 2 * index + 1]
-        blocks[name] = Block(*(controlled(value, controls) for value in (lower, lower + excess, naive)))
+        values = (lower, lower + excess, naive, 0.5 * (lower + naive))
+        blocks[name] = Block(*(controlled(value, controls) for value in values))
     return ScoreCertificate(
         epr=controlled(raw, controls),
         score_free=Estimate.over_walkers(raw),

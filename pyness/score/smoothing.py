@@ -1,8 +1,9 @@
 """How much a smoothing width hides: a scan over it, and what the entropy production tends to without smoothing.
 
 The score of samples whose activities are moved by ``alpha z`` is that of a density ``alpha`` wider. Of a mode in which
-activities scatter by ``V`` at given positions it leaves ``1 / (1 + alpha^2 / V)^2`` of the activity part (derived from
-active_matter.md, section 10), so the inverse square root of that part is a straight line in ``alpha^2``.
+activities scatter by ``V`` at given positions, its product with the true current is smaller by ``1 + alpha^2 / V``
+(derived from active_matter.md, section 10), so the inverse of the product is a straight line in ``alpha^2``. In the
+product noise of the networks averages out, while it adds to the square of a learnt current.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ class AlphaScan:
     Attributes:
         alphas: the widths, smallest first.
         scores: what was learnt with each.
-        activity: ``E[v_g^2] / gamma`` of each score as it stands.
+        activity: ``E[v_g . phi_g] / gamma`` with the current velocity ``phi`` of each score: the part of it that is
+            current.
         against_current: ``E|s_t - s|_D^2`` of each, relative to the entropy production.
         exact: ``E[lap U]`` where positions have no noise of their own, else None.
-        limit: ``activity`` at ``alpha = 0``, from a straight line of ``activity^{-1/2}`` in ``alpha^2``.
+        limit: ``activity`` at ``alpha = 0``, from a straight line of its inverse in ``alpha^2``.
     """
 
     alphas: tuple[float, ...]
@@ -78,7 +80,7 @@ def scan_alpha(
         judged = samples.split(score.metadata["options"]["held_out"], seed=seed)[0]
         scores.append(score)
         found.append(certify_score(system, judged, score.with_terms))
-    activity = tuple(f.blocks["activity"].naive for f in found)
+    activity = tuple(f.blocks["activity"].midpoint for f in found)
     return AlphaScan(
         alphas=widths,
         scores=tuple(scores),
@@ -90,7 +92,7 @@ def scan_alpha(
 
 
 def extrapolated(alphas: Sequence[float], values: Sequence[Estimate]) -> Estimate:
-    """The value at ``alpha = 0`` of a line through ``value^{-1/2}`` against ``alpha^2``, weighted by its errors.
+    """The value at ``alpha = 0`` of a line through the inverse values against ``alpha^2``, weighted by its errors.
 
     Raises:
         TrainingError: a value that is not positive, now or at ``alpha = 0``.
@@ -98,9 +100,9 @@ def extrapolated(alphas: Sequence[float], values: Sequence[Estimate]) -> Estimat
     if not all(v.value > 0 for v in values):
         raise TrainingError("a score of the scan finds no current", "train longer, or with smaller widths")
     kind = {"dtype": torch.float64}
-    squares, y = torch.tensor(alphas, **kind) ** 2, torch.tensor([v.value for v in values], **kind) ** -0.5
+    squares, y = torch.tensor(alphas, **kind) ** 2, 1 / torch.tensor([v.value for v in values], **kind)
     # of one number per walker the error is unknown: all count alike then
-    spread = torch.tensor([0.5 * v.stderr * v.value**-1.5 for v in values], **kind)
+    spread = torch.tensor([v.stderr / v.value**2 for v in values], **kind)
     weight = 1 / spread if bool((spread > 0).all()) else torch.ones_like(spread)
     A = weight.unsqueeze(1) * torch.stack([torch.ones_like(squares), squares / squares.max()], dim=1)
     inverse = torch.linalg.inv(A.mT @ A)
@@ -108,4 +110,4 @@ def extrapolated(alphas: Sequence[float], values: Sequence[Estimate]) -> Estimat
     if not start > 0:
         raise TrainingError("the scan does not extrapolate", "give smaller widths: the smallest one hides most of it")
     error = inverse[0, 0].sqrt().item() if bool((spread > 0).all()) else float("nan")
-    return Estimate(start**-2, 2 * error * start**-3)
+    return Estimate(1 / start, error / start**2)
