@@ -183,7 +183,7 @@ def bias_against_cost(found: Any, *, names: Mapping[str, str] | None = None, ax:
     ax.set_xlabel("drift evaluations for each independent sample")
     ax.set_ylabel("relative bias")
     if found.standard:
-        ax.set_title(f"held against {found.standard}", loc="right", fontsize=7.5, color=QUIET)
+        ax.text(0.02, 0.02, f"held against {found.standard}", transform=ax.transAxes, fontsize=7.5, color=QUIET)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=QUIET, alpha=0.15, lw=0.6)
     handles = [
