@@ -11,11 +11,12 @@ import pyness
 SWAPS = {
     "double-well": [None, "SOSRA:rtol=0.1", "EM:dt=0.01"],
     "limit-cycle": [None, "SOSRA:rtol=0.5", "EM:dt=0.1"],
+    "cell-cycle-3d": [None, "SOSRA:rtol=0.5", "EM:dt=0.01"],
     "ornstein-uhlenbeck": [None, "ImplicitEM:rtol=0.05", "EM:dt=0.2"],
     "aoup-harmonic": [None, "EulerHeun:dt=0.1", "EM:dt=0.2"],
 }
 
-figure = Figure(figsize=(7.5, 0.42 * sum(map(len, SWAPS.values())) + 1.2), layout="constrained")
+figure = Figure(figsize=(8, 0.34 * sum(map(len, SWAPS.values())) + 1.2), layout="constrained")
 ax = figure.subplots()
 ticks = []
 for name, solvers in SWAPS.items():
@@ -31,7 +32,12 @@ for name, solvers in SWAPS.items():
             color="#009E73" if test.passed else "#D55E00",
         )  # fmt: skip
         ticks.append(label)
+    # a line between systems
+    ax.axhline(0.5 - len(ticks), color="0.85", lw=0.8)
 ax.axvline(1, color="0.6", lw=1)
+ax.set_xscale("log")
+ax.set_xticks([0.8, 1, 1.5, 2, 3, 4], ["0.8", "1", "1.5", "2", "3", "4"], minor=False)
+ax.set_xticks([], minor=True)
 ax.set_yticks([-k for k in range(len(ticks))], ticks)
 ax.set_xlabel("entropy production rate / exact")
 ax.set_title("orange: the stationarity test fails", loc="right", fontsize=9)
