@@ -32,4 +32,4 @@ for name, found in report.extra.get("regions", {}).items():
 last = samples.states[0, -1].double()
 rate = score.local(last[None]).activity[0] / system.activity.rate
 axes = pyness.plots.particles(system, last, rate, label=r"$|v_g|^2 / \gamma^2$")
-axes.figure.savefig("mips.png")
+axes.figure.savefig("mips.png", dpi=200, bbox_inches="tight")

@@ -40,6 +40,7 @@ def particles(
     values = torch.as_tensor(values).detach().cpu().double().numpy()
     positive = values[np.isfinite(values) & (values > 0)]
     low, high = np.quantile(positive, [0.02, 0.995]) if positive.size else (1.0, 10.0)
+    x, values = _across_seams(x, values, system.periods, radius)
     size = np.full(len(x), 2 * radius)
     discs = EllipseCollection(size, size, np.zeros(len(x)), units="xy", offsets=x, offset_transform=ax.transData)
     discs.set(array=np.clip(np.where(values > 0, values, low), low, high), cmap=HEAT, norm=LogNorm(low, high))
@@ -54,6 +55,21 @@ def particles(
     ax.set(aspect="equal", xlabel="$x$", ylabel="$y$")
     colourbar(ax, discs, label)
     return ax
+
+
+def _across_seams(
+    x: np.ndarray, values: np.ndarray, periods: tuple[float | None, ...], radius: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Discs, and once more those that reach across a side of the box where they come out again."""
+    for axis, period in enumerate(periods):
+        if period is None:
+            continue
+        step = np.zeros(x.shape[1])
+        step[axis] = period
+        low, high = x[:, axis] < radius, x[:, axis] > period - radius
+        x = np.concatenate([x, x[low] + step, x[high] - step])
+        values = np.concatenate([values, values[low], values[high]])
+    return x, values
 
 
 @styled

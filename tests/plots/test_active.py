@@ -32,16 +32,25 @@ class Exact:
         return local_epr(self.system, x, lambda y: (self.system.truth.score(y), terms))
 
 
+def _images(drawn, discs, width=10.0, radius=1.0) -> bool:
+    """Whether all that is drawn besides the discs are their images that reach into the box."""
+    shifts = width * np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 1, 2)
+    images = (discs + shifts)[np.abs(shifts).any(-1)[:, 0]].reshape(-1, 2)
+    reaching = images[((images > -radius) & (images < width + radius)).all(-1)]
+    return sorted(map(tuple, np.round(drawn, 6))) == sorted(map(tuple, np.round(reaching, 6)))
+
+
 def test_discs_have_the_colours_of_their_values():
     system = get("aoup-free", n_particles=5)
     x = system.draw_start("uniform", 1, torch.Generator().manual_seed(0), torch.float64)[0]
     values = torch.tensor([1.0, 10.0, 100.0, 1000.0, 0.0])
     ax = plots.particles(system, x, values, label="rate")
     discs = ax.collections[0]
-    np.testing.assert_allclose(discs.get_offsets(), system.split(x)[0].numpy())
+    np.testing.assert_allclose(discs.get_offsets()[:5], system.split(x)[0].numpy())
+    assert _images(discs.get_offsets()[5:], discs.get_offsets()[:5])
     shown = discs.get_array()
     assert shown[0] < shown[1] < shown[2] < shown[3]
-    assert shown[4] == shown.min()
+    assert shown[4] == shown[:5].min()
     assert ax.get_xlim() == (0, 10)
     with pytest.raises(InputError, match="not in the plane"):
         plots.particles(get("aoup-harmonic"), torch.zeros(4), torch.ones(2))
