@@ -18,6 +18,7 @@ from pyness.systems.neighbours import close_pairs
 __all__ = [
     "REGIONS",
     "LocalEPR",
+    "activity_epr",
     "by_region",
     "conditional",
     "distance_to_interface",
@@ -50,19 +51,24 @@ class LocalEPR:
 def local_epr(system: ParticleSystem, states: torch.Tensor, score: ScoreWithTerms) -> LocalEPR:
     """The local entropy production rates of a score at ``states: (n, dim)``."""
     s, terms = score(states)
-    (x, g), (s_x, s_g) = system.split(states), system.split(torch.nan_to_num(s))
+    (x, g), s_x = system.split(states), system.split(torch.nan_to_num(s))[0]
     t_x, t_g = system.split(terms)
     activity, eps = system.activity, system.noise
     v_x = system.forces(x) + activity.push(g) - eps * s_x
-    v_g = activity.drift(g) - activity.rate * s_g
     own = activity.divergence(system.activity_dim)
     square = v_x.square().sum(-1)
     return LocalEPR(
         position=square / eps if eps > 0 else torch.full_like(square, torch.nan),
-        activity=v_g.square().sum(-1) / activity.rate,
+        activity=activity_epr(system, states, s),
         position_divergence=-system.laplacian(x) - t_x.sum(-1),
         activity_divergence=own - t_g.sum(-1),
     )
+
+
+def activity_epr(system: ParticleSystem, states: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    """``v_g . D^{-1} v_g`` of each particle, ``(n, N)``, from the score ``s: (n, dim)`` alone."""
+    v_g = system.activity.drift(system.split(states)[1]) - system.activity.rate * system.split(s)[1]
+    return v_g.square().sum(-1) / system.activity.rate
 
 
 def neighbour_number(system: ParticleSystem, x: torch.Tensor, radius: float = CONTACT) -> torch.Tensor:

@@ -27,7 +27,7 @@ from pyness.systems import ParticleSystem, System
 __all__ = ["fit_score"]
 
 #: Training steps and particles of a batch where none are given.
-STEPS = {"dense": 1000, "contacts": 400, "attention": 800, "local-transformer": 2000}
+STEPS = {"dense": 1000, "contacts": 160, "attention": 800, "local-transformer": 2000}
 RATE = {"dense": 5e-3, "contacts": 3e-3, "attention": 2e-3, "local-transformer": 3e-4}
 BATCH = {"dense": 1024, "contacts": 4096, "attention": 2048, "local-transformer": 512}
 LOOKS = 20

@@ -12,7 +12,7 @@ from torch import nn
 
 from pyness.errors import InputError, PynessError, StoreError
 from pyness.estimators import Report, stationarity
-from pyness.estimators.local import LocalEPR, by_region, local_epr
+from pyness.estimators.local import LocalEPR, activity_epr, by_region, local_epr
 from pyness.estimators.score_certificate import certify_score, noisy
 from pyness.files import write_whole
 from pyness.sampling import Samples
@@ -24,7 +24,8 @@ __all__ = ["Score"]
 FORMAT = 1
 #: Numbers a network evaluates at a time at the most.
 ENTRIES = 1 << 17
-REPORT_PROBES = 4
+#: Random directions for derivatives that are not taken exactly: of one state, and of each of so many that they average.
+PROBES, MANY = 4, 100
 CONVENTION = "g even under time reversal"
 
 
@@ -54,7 +55,7 @@ class Score:
         s = torch.nan_to_num(self.score(x))
         return self.system.modified_drift(x) - self.system.diffusion.apply(x, s)
 
-    def with_terms(self, x: torch.Tensor, probes: int = REPORT_PROBES) -> tuple[torch.Tensor, torch.Tensor]:
+    def with_terms(self, x: torch.Tensor, probes: int = PROBES) -> tuple[torch.Tensor, torch.Tensor]:
         """Score and ``d_i (D s)_i`` at ``x: (n, d)``, 0 where a coordinate has no noise.
 
         The terms of one particle's coordinates mean something in sum only; those of positions are drawn at random
@@ -117,7 +118,8 @@ class Score:
         if samples.fingerprint == self.metadata["samples"]:
             judged = samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
         gradient = bool(getattr(self.network, "gradient", False))
-        found = certify_score(self.system, judged, self.with_terms, gradient=gradient)
+        probes = 1 if judged.walkers * judged.snapshots >= MANY else PROBES
+        found = certify_score(self.system, judged, lambda x: self.with_terms(x, probes), gradient=gradient)
         test = stationarity(self.system, samples)
         notes = list(test.warnings)
         if self.metadata["options"]["loss"] == "denoising":
@@ -160,7 +162,7 @@ class Score:
 
     def _regions(self, samples: Samples) -> dict[str, Any]:
         """Shares of particles and of the activity part, and its mean per particle, by phase."""
-        found = by_region(self.system, samples, lambda states: self.local(states).activity)
+        found = by_region(self.system, samples, lambda x: activity_epr(self.system, x, self.score(x)))
         names = ("particles", "share", "mean")
         return {
             region: {name: value.to_dict() for name, value in zip(names, values, strict=True)}
