@@ -32,6 +32,15 @@ end
     @test all(f -> f[4] == "MaxIters", report.failures)
 end
 
+@testset "cut short: $solver" for (solver, plan) in (("EM", (;)), ("SOSRA", (adaptive = true,)))
+    for limit in ((most = 10,), (seconds = 0.0,))
+        _, report = explode(solver; plan..., limit...)
+        @test report.cut
+        @test isempty(report.failures)
+    end
+    @test !explode(solver; plan..., most = 1.0e9, seconds = 1.0e9)[2].cut
+end
+
 @testset "folds of a failed walker are forgotten" begin
     walls = (low = [-0.1], high = [1.0], kinds = [1])
     _, report = explode("EM"; walls..., burn_in = 0.0)
