@@ -44,9 +44,9 @@ class TestMemory:
         filled = []
         original = engine_module.JuliaEngine._call
 
-        def spy(self, block, start, taken, first, last):
+        def spy(self, block, start, taken, first, last, stop):
             filled.append(block.out[first:last].data_ptr())
-            return original(self, block, start, taken, first, last)
+            return original(self, block, start, taken, first, last, stop)
 
         monkeypatch.setattr(engine_module.JuliaEngine, "_call", spy)
         if embedded:
