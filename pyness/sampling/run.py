@@ -314,8 +314,9 @@ class _Run:
                     if self._too_many_failed(attributes):
                         return
                     if attributes["progress"]["blocks"] < begin + min(i + at_a_time, len(blocks)):
+                        share = math.floor(1e3 * done / self.total) / 10
                         raise LimitError(
-                            f"{self.solver}: stopped after {self.stop}, when {math.floor(1e3 * done / self.total) / 10:g} % was done",
+                            f"{self.solver}: stopped after {self.stop}, when {share:g} % was done",
                             "allow more, take fewer walkers, or a larger step or tolerance",
                         )
         except InterruptedRun:
