@@ -30,7 +30,8 @@ STATES_EACH, MOST_STATES = 30, 80_000
 CLOUD = 20_000
 TOP = 25.0
 ANCHORS = 3_000
-WALL_POINTS = 400
+#: Of each wall, and of all.
+WALL_POINTS, MOST_WALL_POINTS = 400, 6_000
 #: Of each layer.
 LAYER_POINTS, LAYER_UNITS = 1_000, 20
 
@@ -123,7 +124,8 @@ def assemble(
     if len(layered) and start is None:
         network = network.with_layer_units(layered, LAYER_UNITS * len(network.tensors["layers"]), generator)
     points = torch.cat([edge[even], layered, own])
-    wall_points, normals = clouds.wall_points(system, points, WALL_POINTS, generator)
+    each = min(WALL_POINTS, MOST_WALL_POINTS // (2 * system.dim + len(system.domain.walls)))
+    wall_points, normals = clouds.wall_points(system, points, each, generator)
     beyond = edge[height > base_height + clouds.BEYOND * top][:ANCHORS]
     far = clouds.anchors(system, edge, states.std(0).clamp_min(1e-12), ANCHORS, generator)
     if base is not None:
@@ -151,6 +153,9 @@ def _scaled(system: System, start: Landscape, states: torch.Tensor) -> Network:
     ratio = start.system.potential_scale / system.potential_scale
     tensors = {name: tensor.to(states) for name, tensor in start.network.tensors.items()}
     tensors |= {name: ratio * tensors[name] for name in ("output", "quadratic")}
+    if start.network.base is not None:
+        # the functions of fast coordinates know the noise
+        tensors["known"] = torch.cat([ratio * tensors["known"][:1], tensors["known"][1:]])
     return Network(tensors, system)
 
 

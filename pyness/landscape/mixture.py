@@ -17,7 +17,8 @@ from pyness.systems import Box
 __all__ = ["BroadMixture", "Mixture", "fit_mixture"]
 
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
-GAIN = 0.005
+#: In nats per state: what one more size of mixture must gain, and an iteration to be followed by another.
+GAIN, ONWARDS = 0.005, 1e-3
 STATES = 20_000
 ITERATIONS, RESTARTS = 60, 2
 #: Weight of the spread of all samples in that of each component, in states.
@@ -146,7 +147,7 @@ def _expectation_maximisation(x: torch.Tensor, count: int, generator: torch.Gene
         logs = mixture.components(x)
         total = torch.logsumexp(logs, 1)
         share = torch.exp(logs - total.unsqueeze(1))
-        if total.mean().item() < before + 1e-6:
+        if total.mean().item() < before + ONWARDS:
             break
         before = total.mean().item()
     return mixture

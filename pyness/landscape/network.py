@@ -3,9 +3,9 @@
 Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + r . f(x) + fixed(x)``, with ``e`` the
 warped inputs (and those of wall layers, ``layers.py``) and ``z`` the plain ones, so that value, gradient and
 ``div(D grad)`` come out of one forward pass in closed form, and so do their derivatives by the weights
-(``tangent.py``). With the monomials a Gaussian steady state is exact. ``f`` are functions of the fast coordinates of
-many (``fast.py``). What is fixed is a confinement beyond the hull and, in many dimensions, ``-log q`` of a mixture of
-Gaussians (``mixture.py``).
+(``tangent.py``). With the monomials a Gaussian steady state is exact. ``f`` are functions given beforehand, in many
+dimensions: ``-log q`` of a mixture of Gaussians (``mixture.py``) and those of fast coordinates (``fast.py``). What is
+fixed is a confinement beyond the hull.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pyness.landscape.mixture import Mixture
 from pyness.landscape.warp import measure, warp
 from pyness.systems import System
 
-__all__ = ["BASE", "NAMES", "Inputs", "Network", "Places", "full_diffusion", "quadratic_form"]
+__all__ = ["BASE", "NAMES", "Inputs", "Network", "Places", "full_diffusion", "known_curvature", "quadratic_form"]
 
 SHARPEST, BLUNTEST = 8.0, 0.5
 PAIR_SHARPNESS = 0.5
@@ -28,10 +28,10 @@ SHORTEST_PAIR = 0.05
 CONFINEMENT = 50.0
 #: Its tensors, in a file as in memory.
 NAMES = (
-    "weights", "bias", "output", "quadratic", "relaxed", "center", "half_width", "variation", "layers", "fast",
+    "weights", "bias", "output", "quadratic", "known", "center", "half_width", "variation", "layers", "fast",
 )  # fmt: skip
 #: Those that are trained, the ones that the potential is linear in first.
-OUTER = ("output", "quadratic", "relaxed")
+OUTER = ("output", "quadratic", "known")
 TRAINED = (*OUTER, "bias", "weights")
 #: Those of the mixture, where there is one.
 BASE = ("mixture_weights", "mixture_means", "mixture_factors")
@@ -67,7 +67,7 @@ class Places:
     Attributes:
         x: ``(n, d)``.
         units, plain: inputs of the units, and of the monomials.
-        relaxed: functions of the fast coordinates.
+        known: the functions given beforehand.
         fixed, fixed_first, fixed_second: the part without weights ``(n,)``, its gradient ``(n, d)`` and its second
             derivatives, ``(n, d, d)`` where ``D`` is a matrix, else their diagonal ``(n, d)``.
     """
@@ -75,7 +75,7 @@ class Places:
     x: torch.Tensor
     units: Inputs
     plain: Inputs
-    relaxed: fast.Functions
+    known: fast.Functions
     fixed: torch.Tensor
     fixed_first: torch.Tensor
     fixed_second: torch.Tensor
@@ -85,7 +85,7 @@ class Places:
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Places:
         return Places(
-            self.x[rows], self.units[rows], self.plain[rows], self.relaxed[rows],
+            self.x[rows], self.units[rows], self.plain[rows], self.known[rows],
             self.fixed[rows], self.fixed_first[rows], self.fixed_second[rows],
         )  # fmt: skip
 
@@ -94,10 +94,10 @@ class Network:
     """A potential in units of ``k_B T``, up to a constant.
 
     Args:
-        tensors: ``weights (e, u)``, ``bias (u,)``, ``output (u,)``, ``quadratic (f,)``, ``relaxed (m,)``, and the fixed
+        tensors: ``weights (e, u)``, ``bias (u,)``, ``output (u,)``, ``quadratic (f,)``, ``known (m,)``, and the fixed
             ``center (d,)``, ``half_width (d,)``, ``variation (d, bins)``, ``layers (k, 4)``, ``fast (j,)``, all
             float64; ``e`` counts the warped inputs and the layers, ``f = z + z (z + 1) / 2`` the plain inputs ``z``,
-            ``m`` the functions of the fast coordinates; and those of a mixture, if any.
+            ``m`` the functions given beforehand; and those of a mixture, if any.
         system: gives the boundary of each coordinate, the kind of ``D``, and the drift of fast coordinates.
     """
 
@@ -123,7 +123,7 @@ class Network:
         layers: torch.Tensor | None = None,
         coordinates: torch.Tensor | None = None,
     ) -> Network:
-        """``count`` units that are at work on ``cloud: (n, d)``, their outputs zero, on top of ``-log q`` of a base.
+        """``count`` units that are at work on ``cloud: (n, d)``, their outputs zero, beside ``-log q`` of a base.
 
         They are level across ``layers``, which have units of their own (``with_layer_units``). Fast ``coordinates`` are
         at equilibrium at the start.
@@ -150,8 +150,9 @@ class Network:
         tensors["output"] = cloud.new_zeros(count)
         tensors["quadratic"] = cloud.new_zeros(e + e * (e + 1) // 2)
         middle = torch.arange(len(fast.LEVELS), device=cloud.device) == len(fast.LEVELS) // 2
-        tensors["relaxed"] = middle.to(cloud).repeat(len(tensors["fast"]))
+        tensors["known"] = middle.to(cloud).repeat(len(tensors["fast"]))
         if base is not None:
+            tensors["known"] = torch.cat([cloud.new_ones(1), tensors["known"]])
             tensors |= dict(zip(BASE, (base.weights, base.means, base.factors), strict=True))
         return network
 
@@ -165,12 +166,12 @@ class Network:
 
     @property
     def base(self) -> Mixture | None:
-        """The mixture whose ``-log q`` is part of the potential."""
+        """The mixture whose ``-log q`` is the first of the functions given beforehand."""
         return Mixture(*(self.tensors[name] for name in BASE)) if BASE[0] in self.tensors else None
 
     @property
     def parameters(self) -> torch.Tensor:
-        """All trained weights in a row, ``(P,)``: output, quadratic, relaxed, bias, weights."""
+        """All trained weights in a row, ``(P,)``: output, quadratic, known, bias, weights."""
         return torch.cat([self.tensors[name].flatten() for name in TRAINED])
 
     @property
@@ -196,15 +197,15 @@ class Network:
 
         It is functions of the fast coordinates that are costly to differentiate.
         """
-        relaxed = fast.functions(self.system, self.tensors["fast"], x, order)
-        return Places(x, self._inputs(x, warped=True), self._inputs(x, warped=False), relaxed, *self._fixed(x))
+        known = self._known(x, order)
+        return Places(x, self._inputs(x, warped=True), self._inputs(x, warped=False), known, *self._fixed(x))
 
     def value(self, at: Places) -> torch.Tensor:
         """``Phi``, ``(n,)``."""
         linear, form = self.monomials()
         z = at.plain.value
         trained = self.activations(at) @ self.tensors["output"] + z @ linear + ((z @ form) * z).sum(1)
-        return trained + at.relaxed.value @ self.tensors["relaxed"] + at.fixed
+        return trained + at.known.value @ self.tensors["known"] + at.fixed
 
     def gradient(self, at: Places) -> torch.Tensor:
         """``grad Phi``, ``(n, d)``."""
@@ -223,7 +224,7 @@ class Network:
         z, symmetric = at.plain, form + form.mT
         bent = bent + (z.metric(D) * symmetric).sum((1, 2))
         bent = bent + ((linear + z.value @ symmetric) * stretched[:, z.axis] * z.second).sum(1)
-        bent = bent + (self.tensors["relaxed"] @ at.relaxed.second * stretched).sum(1)
+        bent = bent + known_curvature(at, D) @ self.tensors["known"]
         bent = bent + ((D if self.full else stretched) * at.fixed_second).flatten(1).sum(1)
         if not system.diffusion.constant:
             bent = bent + (system.diffusion.divergence(at.x) * gradient).sum(1)
@@ -244,11 +245,11 @@ class Network:
         linear, form = self.monomials()
         by_units = ((1 - t * t) * self.tensors["output"]) @ self.tensors["weights"].mT * at.units.first
         by_plain = (linear + at.plain.value @ (form + form.mT)) * at.plain.first
-        fixed = at.fixed_first + self.tensors["relaxed"] @ at.relaxed.first
+        fixed = at.fixed_first + self.tensors["known"] @ at.known.first
         return fixed.index_add(1, at.units.axis, by_units).index_add(1, at.plain.axis, by_plain)
 
     def _fixed(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """A cubic rise beyond the hull in open directions, so that exp(-Phi) can be normalised, and the base."""
+        """A cubic rise beyond the hull in open directions, so that exp(-Phi) can be normalised."""
         half = self.tensors["half_width"]
         z = (x - self.tensors["center"]) / half
         beyond = (z.abs() - 1.05).clamp_min(0.0)
@@ -257,10 +258,19 @@ class Network:
         value, first = (strength * beyond**3).sum(1), strength * 3 * beyond**2 * z.sign() / half
         second = strength * 6 * beyond / half**2
         second = torch.diag_embed(second) if self.full else second
+        return value, first, second
+
+    def _known(self, x: torch.Tensor, order: int) -> fast.Functions:
+        found = fast.functions(self.system, self.tensors["fast"], x, order)
         if self.base is None:
-            return value, first, second
-        more = self.base.potential(x, self.full)
-        return value + more[0], first + more[1], second + more[2]
+            return found
+        if order == 0:
+            return fast.Functions(torch.cat([-self.base.log_density(x).unsqueeze(1), found.value], dim=1))
+        mixture = (part.unsqueeze(1) for part in self.base.potential(x, self.full))
+        if self.full:  # where noise mixes coordinates none is fast
+            return fast.Functions(*mixture)
+        both = zip(mixture, (found.value, found.first, found.second), strict=True)
+        return fast.Functions(*(one if more is None else torch.cat([one, more], dim=1) for one, more in both))
 
     def _inputs(self, x: torch.Tensor, warped: bool) -> Inputs:
         center, half = self.tensors["center"], self.tensors["half_width"]
@@ -293,6 +303,14 @@ class Network:
 def quadratic_form(metric: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """``sum_ef M_ef w_e w_f`` of each unit, ``(n, u)``, from ``M: (n, e, e)`` and ``w: (e, u)``."""
     return metric.flatten(1) @ (weights.unsqueeze(1) * weights.unsqueeze(0)).flatten(0, 1)
+
+
+def known_curvature(at: Places, D: torch.Tensor) -> torch.Tensor:
+    """``div(D grad)`` of each function given beforehand, with constant ``D: (n, d, d)``, ``(n, m)``."""
+    second = at.known.second
+    if second.ndim == 4:
+        return torch.einsum("nmde,nde->nm", second, D)
+    return torch.einsum("nmd,nd->nm", second, torch.diagonal(D, dim1=1, dim2=2))
 
 
 def full_diffusion(system: System, x: torch.Tensor) -> torch.Tensor:

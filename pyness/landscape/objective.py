@@ -203,9 +203,13 @@ class Walls:
         return (self.fade * self.misfit(network)).square().mean()
 
     def hessian(self, network: Network, outer: bool = False) -> torch.Tensor:
-        rows = sum(
-            gradient_rows(network, self.at, axis, outer) * self.pushed[:, axis, None] for axis in range(network.dim)
-        )
+        columns = network.outer.stop if outer else len(network.parameters)
+        rows = self.pushed.new_zeros(len(self.at), columns)
+        for axis in range(network.dim):
+            # most walls are sides of the box, which one coordinate crosses
+            across = torch.nonzero(self.pushed[:, axis])[:, 0]
+            slopes = gradient_rows(network, self.at[across], axis, outer)
+            rows.index_add_(0, across, slopes * self.pushed[across, axis, None])
         rows = rows * (self.fade * self.weight)[:, None]
         return 2 * rows.mT @ rows / len(rows)
 

@@ -15,6 +15,9 @@ __all__ = ["LOW", "METHODS", "resolve_options"]
 #: Up to this dimension the network starts from wider noise, beyond it from a mixture of Gaussians.
 LOW = 4
 _WIDENING = 4.0
+#: A step costs the square of the number of weights, which is that of the units times the dimension: no more inputs of
+#: units than these where nothing else is said, but always some units.
+_UNIT_INPUTS, _FEWEST = 1_600, 20
 #: What each method minimises takes these options, and no others.
 METHODS: dict[str, dict[str, Any]] = {
     "enhanced": {"units": 100, "steps": 100, "points": 10_000, "contrast": 40_000, "widening": None},
@@ -62,6 +65,8 @@ def resolve_options(seed: int, options: Mapping[str, Any], system: System) -> di
         raise InputError(f"held_out is {held_out!r}", "give a fraction between 0 and 1")
     dim = system.dim if given.get("reduce") is None else Collective(system, given["reduce"]).dim
     resolved = {"method": method, **own, "held_out": 0.5} | given
+    if "units" not in given and method != "flow":
+        resolved["units"] = max(_FEWEST, min(own["units"], _UNIT_INPUTS // dim))
     if "widening" in own and resolved["widening"] is None:
         # in many dimensions much wider states are nearly all far from the samples
         resolved["widening"] = _WIDENING if dim <= LOW else 1 + 6 / dim

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from pyness.landscape.network import Inputs, Network, Places, full_diffusion, quadratic_form
+from pyness.landscape.network import Inputs, Network, Places, full_diffusion, known_curvature, quadratic_form
 from pyness.systems import System
 
 __all__ = ["gradient_rows", "residual_rows", "value_rows"]
@@ -18,7 +18,7 @@ def value_rows(network: Network, at: Places, outer: bool = False) -> torch.Tenso
     """``d Phi / d theta``, ``(n, P)``."""
     t, z = network.activations(at), at.plain.value
     a, b = _pairs(z)
-    parts = [t, z, z[:, a] * z[:, b], at.relaxed.value]
+    parts = [t, z, z[:, a] * z[:, b], at.known.value]
     if not outer:
         slope = (1 - t * t) * network.tensors["output"]
         parts += [slope, *_by_input(slope, at.units)]
@@ -33,7 +33,7 @@ def gradient_rows(network: Network, at: Places, axis: int, outer: bool = False) 
     along = (own * at.units.first) @ weights
     z, dz = at.plain.value, (at.plain.axis == axis).to(t) * at.plain.first
     a, b = _pairs(z)
-    parts = [slope * along, dz, dz[:, a] * z[:, b] + z[:, a] * dz[:, b], at.relaxed.first[:, :, axis]]
+    parts = [slope * along, dz, dz[:, a] * z[:, b] + z[:, a] * dz[:, b], at.known.first[:, :, axis]]
     if not outer:
         bend = -2 * t * slope * c * along
         turned = [(slope * c) * (own * at.units.first)[:, e, None] for e in range(len(weights))]
@@ -60,9 +60,8 @@ def residual_rows(network: Network, system: System, at: Places, along: torch.Ten
         one + 2 * bend * (metric[:, e] @ weights) + slope_c * push[:, e, None]
         for e, one in enumerate(_by_input(core, at.units))
     ]
-    relaxed = torch.einsum("nmd,nd->nm", at.relaxed.second, torch.diagonal(D, dim1=1, dim2=2))
-    relaxed = relaxed - torch.einsum("nmd,nd->nm", at.relaxed.first, along)
-    return torch.cat([-2 * t * slope * square + slope * pushed, push_z, pairs, relaxed, core, *by_weight], dim=1)
+    known = known_curvature(at, D) - torch.einsum("nmd,nd->nm", at.known.first, along)
+    return torch.cat([-2 * t * slope * square + slope * pushed, push_z, pairs, known, core, *by_weight], dim=1)
 
 
 def _push(inputs: Inputs, D: torch.Tensor, along: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import pyness
+from pyness.landscape.mixture import Mixture
 from pyness.landscape.network import Network
 from pyness.landscape.tangent import gradient_rows, residual_rows, value_rows
 from pyness.landscape.warp import BINS, measure, warp
@@ -86,6 +87,40 @@ def test_tangents(kind):
         expected = torch.func.jacrev(function)(theta)
         torch.testing.assert_close(rows, expected, rtol=1e-9, atol=1e-11 * expected.abs().max().item())
     torch.testing.assert_close(value_rows(network, at, outer=True), value_rows(network, at)[:, network.outer])
+
+
+@pytest.mark.parametrize("diffusion", [0.3, MATRIX], ids=["scalar", "matrix"])
+def test_mixture_has_a_weight(diffusion):
+    """Rows of a network that has a mixture of Gaussians as one of its functions."""
+    system = pyness.System("test", 3, lambda x: torch.sin(x.flip(-1)) - x, diffusion, pyness.Box([-2] * 3, [2] * 3))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 3, generator=generator, dtype=torch.float64)
+    means = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.5, 0.0]], dtype=torch.float64)
+    factors = torch.eye(3, dtype=torch.float64).expand(2, 3, 3) * torch.tensor([0.5, 0.8])[:, None, None]
+    base = Mixture(torch.tensor([0.4, 0.6], dtype=torch.float64), means, factors)
+    network = Network.draw(system, x, 5, generator, base)
+    assert network.tensors["known"].tolist() == [1.0]
+    theta = network.parameters + 0.3 * torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
+    network, at = network.with_parameters(theta), network.places(x[:40])
+    drift = system.drift(at.x)
+
+    def residual(weights: torch.Tensor) -> torch.Tensor:
+        gradient, curvature = network.with_parameters(weights).gradient_and_curvature(system, at)
+        return curvature - ((drift + system.diffusion.apply(at.x, gradient)) * gradient).sum(-1)
+
+    along = drift + 2 * system.diffusion.apply(at.x, network.gradient(at))
+    cases = [
+        (value_rows(network, at), lambda weights: network.with_parameters(weights).value(at)),
+        (residual_rows(network, system, at, along), residual),
+    ]
+    for axis in range(3):
+        rows = gradient_rows(network, at, axis)
+        cases.append((rows, lambda weights, i=axis: network.with_parameters(weights).gradient(at)[:, i]))
+    for rows, function in cases:
+        expected = torch.func.jacrev(function)(theta)
+        torch.testing.assert_close(rows, expected, rtol=1e-9, atol=1e-10 * expected.abs().max().item())
+    slope = torch.func.vmap(torch.func.grad(lambda z: network.value(network.places(z[None], 0)).sum()))(at.x)
+    torch.testing.assert_close(network.gradient(at), slope, rtol=1e-9, atol=1e-10)
 
 
 def test_periodic():
