@@ -37,3 +37,13 @@ def test_systems_that_are_asked_for(tmp_path):
     )  # fmt: skip
     assert run.stdout.count("verdict: ") == 2
     assert (tmp_path / "adaptive_vs_fixed.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.validate
+def test_published_landscapes(tmp_path):
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / "published_landscapes.py", "cell-cycle-3d"], cwd=tmp_path, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert "apparent rate of the reduced" in run.stdout
+    assert (tmp_path / "cell-cycle-3d.png").read_bytes()[:4] == b"\x89PNG"
