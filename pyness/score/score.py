@@ -236,7 +236,10 @@ class Score:
         return x.reshape(-1, self.system.dim).to(self._device)
 
     def _parts(self, flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return flat.split(max(1, ENTRIES // self.system.dim))
+        system = self.system
+        # where every particle sees every other, it is their pairs that fill the memory
+        crowded = isinstance(system, ParticleSystem) and system.cutoff is None
+        return flat.split(max(1, ENTRIES // (system.dim * (1 + system.n_particles // 8 if crowded else 1))))
 
 
 def _kinds(system: ParticleSystem) -> list[int] | None:
