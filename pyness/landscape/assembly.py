@@ -18,6 +18,7 @@ from pyness.landscape.network import Network
 from pyness.landscape.newton import SHARP, SMOOTH, Evidence, Problem, convex_start, epr_share
 from pyness.landscape.objective import Anchors, Contrast, EntropyProduction, Residual, Walls
 from pyness.landscape.options import LOW
+from pyness.landscape.quadratic import nearest_quadratic
 from pyness.landscape.reduced import Reduction
 from pyness.sampling import Samples
 from pyness.systems import System
@@ -108,7 +109,11 @@ def assemble(
     if start is not None:
         rough = network = _scaled(system, start, states)
     elif base is not None:
-        rough = network = Network.draw(system, hull, options["units"], generator, base, coordinates=moving)
+        network = Network.draw(system, hull, options["units"], generator, base, coordinates=moving)
+        some = states[:EPR_STATES]
+        pushed = system.modified_drift(some) if drift is None else drift[:EPR_STATES]
+        loss = EntropyProduction(network, system, some, rate, pushed).loss
+        rough = network = min(network, nearest_quadratic(network, system, some, pushed), key=loss)
     else:
         network = Network.draw(system, hull, options["units"], generator, layers=layers.find(system, edge))
         one_each = torch.arange(len(cloud))

@@ -162,7 +162,9 @@ class Network:
         inputs = self._inputs(chosen, warped=True).value
         weights = _any_way(count, inputs.shape[1], generator).to(points)
         more = {"weights": weights.mT, "bias": -(weights * inputs).sum(1), "output": points.new_zeros(count)}
-        return self._with({name: torch.cat([self.tensors[name], tensor], dim=-1) for name, tensor in more.items()})
+        return self.with_tensors(
+            {name: torch.cat([self.tensors[name], tensor], dim=-1) for name, tensor in more.items()}
+        )
 
     @property
     def base(self) -> Mixture | None:
@@ -182,11 +184,12 @@ class Network:
     def with_parameters(self, parameters: torch.Tensor) -> Network:
         """The same network with other weights."""
         parts = parameters.split([self.tensors[name].numel() for name in TRAINED])
-        return self._with(
+        return self.with_tensors(
             {name: part.reshape(self.tensors[name].shape) for name, part in zip(TRAINED, parts, strict=True)}
         )
 
-    def _with(self, changed: dict[str, torch.Tensor]) -> Network:
+    def with_tensors(self, changed: dict[str, torch.Tensor]) -> Network:
+        """The same network with some of its tensors replaced."""
         other = object.__new__(Network)
         other.__dict__.update(self.__dict__)
         other.tensors = self.tensors | changed
