@@ -2,7 +2,7 @@
 
     python benchmarks/landscapes.py double-well toggle-switch limit-cycle --seeds 0 1 2 3 4
     python benchmarks/landscapes.py cell-cycle-3d gaussian-mixture-12d lorenz toggle-switch-langevin --seeds 0 1 2 3 4
-    python benchmarks/landscapes.py stem-cell-52d --units 40 --steps 20
+    python benchmarks/landscapes.py cell-cycle-8d stem-cell-52d
     python benchmarks/landscapes.py double-well --adam 5000
 
 One line a run: errors on the published metric, the offset between basins, the entropy production rate against the
