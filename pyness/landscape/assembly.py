@@ -97,9 +97,9 @@ def assemble(
     if system.dim > LOW and not system.domain.periodic:
         mixture = base = fit_mixture(states, generator)
         moving = fast.find(system, states)
-        if len(moving):
-            slow = [axis for axis in range(system.dim) if axis not in moving.long().tolist()]
-            base = fit_mixture(states[:, slow], generator).widened(moving, states)
+        slow = [axis for axis in range(system.dim) if axis not in moving.long().tolist()]
+        if len(moving) and slow:
+            base = fit_mixture(states[:, slow], generator).extended(moving, states)
     widening = options["widening"]
     wider = 2 * widening if base is None else 2 * widening - 1
     cloud, cloud_drift = material.widened(widening, CLOUD, rate, seed)
@@ -113,7 +113,8 @@ def assemble(
         some = states[:EPR_STATES]
         pushed = system.modified_drift(some) if drift is None else drift[:EPR_STATES]
         loss = EntropyProduction(network, system, some, rate, pushed).loss
-        rough = network = min(network, nearest_quadratic(network, system, some, pushed), key=loss)
+        others = network.with_mixture(mixture), nearest_quadratic(network, system, some, pushed)
+        rough = network = min(network, *others, key=loss)
     else:
         network = Network.draw(system, hull, options["units"], generator, layers=layers.find(system, edge))
         one_each = torch.arange(len(cloud))

@@ -59,7 +59,8 @@ def fit_landscape(
 
     ``"enhanced"``: EPR loss on the samples, contrast with a known density (which fixes the depths of basins), HJB
     residual on widened states, no flux through reflecting walls; solved by a Levenberg-Marquardt method, see
-    ``pyness.landscape.newton``. Beyond four dimensions it stands on a mixture of Gaussians fitted to the samples.
+    ``pyness.landscape.newton``. Beyond four dimensions it starts from a mixture of Gaussians fitted to the samples
+    and the laws of fast coordinates, or from the nearest quadratic, whichever has the lower EPR loss.
 
     Baselines: ``"epr"``, the EPR loss alone; ``"hjb"``, the residual and the walls alone, from the same start as
     ``"enhanced"``, since from a cold one it stalls; ``"flow"``, a normalising flow fitted to the samples by

@@ -71,7 +71,7 @@ class Mixture:
             second = second - torch.einsum("nk,nkd->nd", share, force.square())
         return -torch.logsumexp(logs, 1), gradient, second
 
-    def widened(self, axes: torch.Tensor, states: torch.Tensor) -> Mixture:
+    def extended(self, axes: torch.Tensor, states: torch.Tensor) -> Mixture:
         """A mixture of the other coordinates to which coordinates ``axes: (k,)`` are added, as wide as ``states``."""
         d, kept = states.shape[1], torch.ones(states.shape[1], dtype=torch.bool, device=states.device)
         kept[axes.long()] = False

@@ -166,6 +166,13 @@ class Network:
             {name: torch.cat([self.tensors[name], tensor], dim=-1) for name, tensor in more.items()}
         )
 
+    def with_mixture(self, base: Mixture) -> Network:
+        """The same network with another mixture, and of the functions given beforehand only that."""
+        known = torch.zeros_like(self.tensors["known"])
+        known[0] = 1.0
+        mixture = dict(zip(BASE, (base.weights, base.means, base.factors), strict=True))
+        return self.with_tensors(mixture | {"known": known})
+
     @property
     def base(self) -> Mixture | None:
         """The mixture whose ``-log q`` is the first of the functions given beforehand."""
