@@ -213,7 +213,7 @@ def _evidence(
     squared = (epr.drift * system.diffusion.solve(few, epr.drift)).sum(-1).mean().item()
     return Evidence(
         epr,
-        epr_share(squared, rate, parameters, len(few)),
+        epr_share(squared, rate, parameters, len(few), system.dim),
         Contrast(network, states[:contrast], drawn, reference.log_density, widening),
         walker,
     )

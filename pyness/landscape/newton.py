@@ -35,7 +35,7 @@ START_DAMPING = 1e-6
 SHARP, SMOOTH = 1e-5, 1e-2
 TRIES = 10
 SETTLED, PATIENCE = 0.01, 5
-NOISE_PENALTY = 100.0
+NOISE_PENALTY = 200.0
 START_STEPS = 15
 
 
@@ -149,14 +149,15 @@ class Problem:
             self.anchors.keep(held)
 
 
-def epr_share(squared_drift: float, rate: float, parameters: int, states: int) -> float:
+def epr_share(squared_drift: float, rate: float, parameters: int, states: int, dim: int) -> float:
     """How much of its weight the EPR loss keeps: little where its sampling noise would be fitted.
 
     With ``P`` parameters and ``n`` states a least squares fit of ``F`` by gradients picks up ``P / n`` of the drift's
-    square as noise, to be held against the Fisher rate ``S`` it is after. On the limit cycle that is several times
-    ``S``; there the contrast and the residual, which do not have this noise, must lead.
+    square along one direction, a ``d``-th of the whole, as noise, to be held against the Fisher rate ``S`` it is after.
+    On the limit cycle that is of the size of ``S``; there the contrast and the residual, which do not have this noise,
+    must lead.
     """
-    return 1.0 / (1.0 + NOISE_PENALTY * parameters / states * squared_drift / rate)
+    return 1.0 / (1.0 + NOISE_PENALTY * parameters / states * squared_drift / dim / rate)
 
 
 def convex_start(network: Network, wide: Evidence, ridge: float) -> Network:

@@ -198,5 +198,5 @@ def test_ridge_is_half_the_square_of_the_output_weights(setting):
 
 
 def test_share_of_the_entropy_production_loss():
-    assert epr_share(1.0, 1.0, 0, 1000) == 1.0
-    assert epr_share(5.0, 1.0, 100, 10_000) == pytest.approx(1 / 6)
+    assert epr_share(1.0, 1.0, 0, 1000, 2) == 1.0
+    assert epr_share(5.0, 1.0, 100, 10_000, 2) == pytest.approx(1 / 6)
