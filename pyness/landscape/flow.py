@@ -56,8 +56,8 @@ class Flow:
             return "exact, one backward pass to a coordinate"
         return f"Hutchinson, {PROBES} probes to a state; their variance is part of the standard errors"
 
-    def places(self, x: torch.Tensor) -> torch.Tensor:
-        """Points ``x: (n, d)``, float64."""
+    def places(self, x: torch.Tensor, order: int = 2) -> torch.Tensor:
+        """Points ``x: (n, d)``, float64; derivatives of any ``order`` are made when they are asked for."""
         return x
 
     def value(self, x: torch.Tensor) -> torch.Tensor:

@@ -222,7 +222,8 @@ class Landscape:
                     f"{file} does not exist", "give the .safetensors file of a landscape, its .json beside it"
                 )
         try:
-            tensors = load_file(str(path))
+            # copies lie in memory as those of a training do, which decides the last bits of matrix products
+            tensors = {name: tensor.clone() for name, tensor in load_file(str(path)).items()}
             sidecar = json.loads(note.read_text(encoding="utf-8"))
             if sidecar["kind"] != "pyness landscape" or sidecar["format"] != FORMAT:
                 raise KeyError("kind")
