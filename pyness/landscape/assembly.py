@@ -93,13 +93,13 @@ def assemble(
         return _epr_alone(system, states, drift, walker, rate, options["units"], generator, start)
     few = options["points"] * 2 // 5
     many = options["points"] - few
-    mixture, base, moving = None, None, states.new_zeros(0)
+    mixture, base, quick = None, None, states.new_zeros(0)
     if system.dim > LOW and not system.domain.periodic:
         mixture = base = fit_mixture(states, generator)
-        moving = fast.find(system, states)
-        slow = [axis for axis in range(system.dim) if axis not in moving.long().tolist()]
-        if len(moving) and slow:
-            base = fit_mixture(states[:, slow], generator).extended(moving, states)
+        quick = fast.find(system, states)
+        slow = [axis for axis in range(system.dim) if axis not in quick.long().tolist()]
+        if len(quick) and slow:
+            base = fit_mixture(states[:, slow], generator).extended(quick, states)
     widening = options["widening"]
     wider = 2 * widening if base is None else 2 * widening - 1
     cloud, cloud_drift = material.widened(widening, CLOUD, rate, seed)
@@ -109,12 +109,9 @@ def assemble(
     if start is not None:
         rough = network = _scaled(system, start, states)
     elif base is not None:
-        network = Network.draw(system, hull, options["units"], generator, base, coordinates=moving)
-        some = states[:EPR_STATES]
-        pushed = system.modified_drift(some) if drift is None else drift[:EPR_STATES]
-        loss = EntropyProduction(network, system, some, rate, pushed).loss
-        others = network.with_mixture(mixture), nearest_quadratic(network, system, some, pushed)
-        rough = network = min(network, *others, key=loss)
+        network = Network.draw(system, hull, options["units"], generator, base, coordinates=quick)
+        own_drift = None if drift is None else drift[:EPR_STATES]
+        rough = network = _best_start(network, mixture, system, states[:EPR_STATES], own_drift, rate)
     else:
         network = Network.draw(system, hull, options["units"], generator, layers=layers.find(system, edge))
         one_each = torch.arange(len(cloud))
@@ -152,6 +149,21 @@ def assemble(
         lowest=slice(len(points) - len(own), None),
     )
     return network, problem
+
+
+def _best_start(
+    network: Network,
+    mixture: Mixture,
+    system: System,
+    states: torch.Tensor,
+    drift: torch.Tensor | None,
+    rate: float,
+) -> Network:
+    """``network`` as drawn, or with ``mixture`` alone, or the nearest quadratic: the one of least EPR loss."""
+    drift = system.modified_drift(states) if drift is None else drift
+    starts = network, network.with_mixture(mixture), nearest_quadratic(network, system, states, drift)
+    # functions given beforehand differ between them, so each looks at the states anew
+    return min(starts, key=lambda start: EntropyProduction(start, system, states, rate, drift).loss(start))
 
 
 def _scaled(system: System, start: Landscape, states: torch.Tensor) -> Network:

@@ -218,7 +218,7 @@ class _Surface:
             if not bool(moving.any()):
                 break
             free = inside | (slope != 0)
-            values, vectors = torch.linalg.eigh(self._among_free(self.hessian(y), free))
+            values, vectors = torch.linalg.eigh(self._of_free(self.hessian(y), free))
             values = values.abs().clamp_min(1e-6)
             values[:, :index] *= -1
             slope = torch.where(free, slope, 0.0).unsqueeze(2)
@@ -227,13 +227,13 @@ class _Surface:
             length = change.norm(dim=1, keepdim=True).clamp_min(1e-300)
             y = self.within(y + change * (TRUST / length).clamp_max(1.0))
         inside = (y > self.low) & (y < self.high)
-        downhill = (torch.linalg.eigvalsh(self._among_free(self.hessian(y), inside)) < 0).sum(1)
+        downhill = (torch.linalg.eigvalsh(self._of_free(self.hessian(y), inside)) < 0).sum(1)
         ok = (self.slope(y).norm(dim=1) < 1e3 * FLAT) & (downhill == index)
         ok = ok & (self.between(start, y).norm(dim=1) < 1.0)
         return torch.where(ok.unsqueeze(1), y, start), ok
 
     @staticmethod
-    def _among_free(bend: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
+    def _of_free(bend: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
         """Hessians ``(n, d, d)`` of the free coordinates; the others count as steep."""
         both = free.unsqueeze(2) & free.unsqueeze(1)
         steep = bend.abs().amax((1, 2)).clamp_min(1.0)

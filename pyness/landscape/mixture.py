@@ -51,17 +51,20 @@ class Mixture:
         """``log q`` at ``x: (n, d)``, ``(n,)``."""
         return torch.cat([torch.logsumexp(self.components(part), 1) for part in x.split(8192)])
 
-    def potential(self, x: torch.Tensor, full: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def potential(self, x: torch.Tensor, full: bool, order: int = 2) -> tuple[torch.Tensor, ...]:
         """``-log q: (n,)``, its gradient ``(n, d)`` and second derivatives, ``(n, d, d)`` or their diagonal ``(n, d)``.
 
         Args:
             full: whether all second derivatives are wanted.
+            order: 1 for value and gradient alone.
         """
         logs = self.components(x)
         share = torch.softmax(logs, 1)
         precision = torch.cholesky_inverse(self.factors)
         force = torch.einsum("nkd,kde->nke", x.unsqueeze(1) - self.means, precision)
         gradient = torch.einsum("nk,nkd->nd", share, force)
+        if order < 2:
+            return -torch.logsumexp(logs, 1), gradient
         if full:
             spread = torch.einsum("nk,nkd,nke->nde", share, force, force)
             second = torch.einsum("nk,kde->nde", share, precision) - spread

@@ -276,11 +276,11 @@ class Network:
             return found
         if order == 0:
             return fast.Functions(torch.cat([-self.base.log_density(x).unsqueeze(1), found.value], dim=1))
-        mixture = (part.unsqueeze(1) for part in self.base.potential(x, self.full))
+        mixture = [part.unsqueeze(1) for part in self.base.potential(x, self.full, order)]
         if self.full:  # where noise mixes coordinates none is fast
             return fast.Functions(*mixture)
-        both = zip(mixture, (found.value, found.first, found.second), strict=True)
-        return fast.Functions(*(one if more is None else torch.cat([one, more], dim=1) for one, more in both))
+        both = zip(mixture, (found.value, found.first, found.second), strict=False)
+        return fast.Functions(*(torch.cat(pair, dim=1) for pair in both))
 
     def _inputs(self, x: torch.Tensor, warped: bool) -> Inputs:
         center, half = self.tensors["center"], self.tensors["half_width"]

@@ -8,9 +8,11 @@ import torch
 import pyness
 from pyness.estimators import certify
 from pyness.landscape import fast
+from pyness.landscape.assembly import _best_start
+from pyness.landscape.mixture import Mixture, fit_mixture
 from pyness.landscape.network import Network
-from pyness.landscape.tangent import gradient_rows, residual_rows, value_rows
 from pyness.systems.derivatives import first_and_second
+from tests.landscape.rows import check_rows
 
 D, STIFF = 0.5, 2000.0
 
@@ -102,20 +104,7 @@ def test_rows_of_a_network_with_fast_coordinates():
     assert network.tensors["known"].tolist() == [0.0, 1.0, 0.0]
     noise = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
     network = network.with_parameters(network.parameters + 0.3 * noise)
-    at, theta, drift = network.places(x), network.parameters, SYSTEM.drift(x)
-
-    def residual(weights: torch.Tensor) -> torch.Tensor:
-        gradient, curvature = network.with_parameters(weights).gradient_and_curvature(SYSTEM, at)
-        return curvature - ((drift + D * gradient) * gradient).sum(-1)
-
-    rows = [value_rows(network, at), residual_rows(network, SYSTEM, at, drift + 2 * D * network.gradient(at))]
-    of = [lambda weights: network.with_parameters(weights).value(at), residual]
-    for axis in range(5):
-        rows.append(gradient_rows(network, at, axis))
-        of.append(lambda weights, i=axis: network.with_parameters(weights).gradient(at)[:, i])
-    for found, function in zip(rows, of, strict=True):
-        expected = torch.func.jacrev(function)(theta)
-        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9 * expected.abs().max().item())
+    check_rows(SYSTEM, network, network.places(x))
 
 
 def test_finds_the_fast_coordinate_and_no_other():
@@ -135,6 +124,25 @@ def test_finds_none_where_the_noise_mixes_coordinates():
     mixed = D * torch.eye(5)
     mixed[0, 1] = mixed[1, 0] = 0.1
     assert len(fast.find(pyness.System("mixed", 5, _drift, mixed, SYSTEM.domain), _on_the_tube(2000, 8))) == 0
+
+
+def test_each_start_is_judged_by_its_own_functions():
+    """Two wells, a start whose mixture takes them for one, and the mixture that is exact."""
+    weights = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    means = torch.zeros(2, 5, dtype=torch.float64)
+    means[:, 0] = torch.tensor([-1.0, 1.0])
+    exact = Mixture(weights, means, 0.3 * torch.eye(5, dtype=torch.float64).expand(2, 5, 5))
+
+    def drift(x: torch.Tensor) -> torch.Tensor:
+        return -D * (x - means[1].to(x) * torch.tanh(x[..., :1] / 0.09)) / 0.09
+
+    system = pyness.System("wells", 5, drift, D, pyness.Box([-3] * 5, [3] * 5))
+    x = exact.draw(4000, torch.Generator().manual_seed(9))
+    one_well = fit_mixture(x[:, 1:], torch.Generator().manual_seed(0)).extended(torch.zeros(1), x)
+    network = Network.draw(system, x, 5, torch.Generator().manual_seed(0), one_well)
+    best = _best_start(network, exact, system, x, None, 1.0)
+    assert torch.equal(best.base.means, means)
+    assert best.tensors["known"].tolist() == [1.0]
 
 
 def test_landscape_of_a_thin_curved_tube():
