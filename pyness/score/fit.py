@@ -15,11 +15,13 @@ from tqdm import tqdm
 
 from pyness.checkpoint import read_checkpoint, write_checkpoint
 from pyness.errors import InputError, TrainingError, UnknownNameError
+from pyness.estimators.score_certificate import noisy
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.sampling import Samples
 from pyness.score import losses
 from pyness.score.distributed import average_gradients, rank_and_size
 from pyness.score.networks import build, describe
+from pyness.score.probing import few
 from pyness.score.score import Score
 from pyness.score.shift import choose
 from pyness.systems import ParticleSystem, System
@@ -30,6 +32,8 @@ __all__ = ["fit_score"]
 STEPS = {"dense": 1000, "contacts": 160, "attention": 800, "local-transformer": 2000}
 RATE = {"dense": 5e-3, "contacts": 3e-3, "attention": 2e-3, "local-transformer": 3e-4}
 BATCH = {"dense": 1024, "contacts": 4096, "attention": 2048, "local-transformer": 512}
+#: Weight of the stationarity residual where it is exact: it vanishes pointwise at the true score, so it has no noise.
+RESIDUAL = 10.0
 LOOKS = 20
 #: Numbers kept of the training states of a dense network at the most.
 REMEMBERED = 40_000_000
@@ -46,7 +50,7 @@ def fit_score(
     loss: str = "implicit",
     alpha: float | None = None,
     perturb: str = "g",
-    residual: float = 0.0,
+    residual: float | None = None,
     shift: str | None = None,
     steps: int | None = None,
     batch: int | None = None,
@@ -88,7 +92,8 @@ def fit_score(
             ``alpha``, the score of the smoothed density; ``"dynamics"``: by the noise of a step ``alpha``.
         alpha: width of the smoothing, or the time step; needed by the last two.
         perturb: ``"g"`` or ``"xg"``: what denoising moves. Moving positions hides all that varies within ``alpha``.
-        residual: weight of the mean squared stationarity residual beside the implicit loss.
+        residual: weight of the mean squared stationarity residual beside the implicit loss, where all coordinates
+            have noise; ``RESIDUAL`` for ``"dense"``, else 0.
         shift: the part that is known, see ``pyness.score.shift.choose``.
         steps, batch, learning_rate: batches are counted in particles (in states for ``"dense"``).
         accumulate: batches of which each step takes the mean.
@@ -114,6 +119,9 @@ def fit_score(
              "heads": heads, "order": order}  # fmt: skip
     network = describe(system, arch, given)
     kind = network["arch"]
+    if residual is None:
+        exact = kind == "dense" and loss == "implicit" and bool(noisy(system).all())
+        residual = RESIDUAL if exact else 0.0
     options = {
         "loss": loss, "alpha": alpha, "perturb": perturb, "residual": residual, "steps": steps or STEPS[kind],
         "batch": batch or BATCH[kind], "accumulate": accumulate, "learning_rate": learning_rate or RATE[kind],
@@ -161,6 +169,11 @@ def _check(system: System, samples: Samples, seed: int, options: dict[str, Any])
         raise InputError(f"alpha is {alpha!r} for loss {options['loss']!r}", "give a number greater than 0")
     if options["residual"] < 0 or (options["residual"] and options["loss"] != "implicit"):
         raise InputError(f"residual is {options['residual']!r}", "give a weight >= 0, with the implicit loss")
+    if options["residual"] and not bool(noisy(system).all()):
+        raise InputError(
+            f"residual is {options['residual']!r} for {system.name!r}, which has coordinates without noise",
+            "leave it out: it needs the score of all coordinates",
+        )
     if options["perturb"] not in ("g", "xg"):
         raise InputError(f"perturb is {options['perturb']!r}", "give 'g' or 'xg'")
     if system.domain.walled:
@@ -186,6 +199,7 @@ class _Trainer:
         self.states = training.states.reshape(-1, training.dim)
         particles = system.n_particles if isinstance(system, ParticleSystem) and system.n_particles > 2 else 1
         self.rows = max(1, round(self.options["batch"] / particles))
+        self.exact = metadata["network"]["arch"] == "dense" or few(system.split(self.states[:1])[0].shape)
         self.fisher = fisher_per_walker(system, training).mean().item()
         if not self.fisher > 0:
             raise TrainingError(f"-E[div F] comes out as {self.fisher:.3g}", "the samples are of no steady state")
@@ -331,7 +345,12 @@ class _Trainer:
             )  # fmt: skip
             value = value / self.fisher
             if options["residual"]:
-                value = value + options["residual"] * losses.stationarity_residual(residual, self.fisher)
+                # where derivatives are taken along random directions, two that are independent make their product
+                # unbiased, which a square is not
+                again = residual if self.exact else losses.implicit(
+                    self.model, system, states, generator, probes=options["probes"], residual=True
+                )[1]  # fmt: skip
+                value = value + options["residual"] * losses.stationarity_residual(residual, again, self.fisher)
             return value.mean()
         if options["loss"] == "denoising":
             value = losses.denoising(self.model, system, states, generator, alpha=options["alpha"], mask=self.mask)

@@ -88,9 +88,13 @@ def dynamics(
     return total
 
 
-def stationarity_residual(residual: torch.Tensor, fisher: float) -> torch.Tensor:
-    """``(div phi + phi . s)^2``, relative, ``(n,)``: zero pointwise at the true score, and only there if ``C = 0``."""
-    return (residual / fisher).square()
+def stationarity_residual(first: torch.Tensor, second: torch.Tensor, fisher: float) -> torch.Tensor:
+    """``(div phi + phi . s)^2``, relative, ``(n,)``: zero pointwise at the true score, and only there if ``C = 0``.
+
+    Args:
+        first, second: the residual twice: where its divergence is drawn at random, from independent draws.
+    """
+    return first * second / fisher**2
 
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {"implicit": implicit, "denoising": denoising, "dynamics": dynamics}

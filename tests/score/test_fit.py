@@ -56,7 +56,54 @@ def test_the_implicit_loss_is_an_absolute_error_and_the_residual_keeps_its_diver
 
     div = torch.diagonal(jacobian(velocity, x[:50]), dim1=-2, dim2=-1).sum(-1)
     torch.testing.assert_close(residual[:50], div + (velocity(x[:50]) * wrong(x[:50])).sum(-1))
-    assert losses.stationarity_residual(residual, 4.8).mean() > 1e-3
+    assert losses.stationarity_residual(residual, residual, 4.8).mean() > 1e-3
+
+
+def test_the_residual_of_random_derivatives_is_taken_of_two_draws():
+    system = get("aoup-harmonic", n_particles=13)
+    x = gaussian(system, 30).states[:, 0]
+
+    def score(y):
+        return system.truth.score(y) + 0.3 * torch.sin(y.roll(1, -1) + y)
+
+    J = jacobian(score, x)
+
+    class Drawn(Given):
+        def with_terms(self, x, generator=None, probes=1):
+            z = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
+            return score(x), self.system.diffusion.value * z * (J @ z[..., None])[..., 0]
+
+    generator = torch.Generator().manual_seed(0)
+    true = losses.implicit(Given(system, score), system, x, generator, residual=True)[1]
+    drawn = Drawn(system, score)
+    draws = [losses.implicit(drawn, system, x, generator, residual=True)[1] for _ in range(800)]
+    first, second = torch.stack(draws).unflatten(0, (400, 2)).unbind(1)
+    truth = losses.stationarity_residual(true, true, 4.8).mean()
+    for values, biased in ((losses.stationarity_residual(first, second, 4.8), False),
+                           (losses.stationarity_residual(first, first, 4.8), True)):  # fmt: skip
+        each = values.mean(-1)
+        assert (abs(each.mean() - truth) > 8 * each.std() / 400**0.5) == biased
+
+
+def test_the_residual_is_taken_where_it_is_exact_and_helps(few):
+    system = get("aoup-harmonic", n_particles=1)
+    samples = gaussian(system, 20_000, seed=2)
+    fresh = gaussian(system, 5_000, seed=3).states[:, 0]
+    truth = system.truth.score(fresh)
+
+    def error(**options):
+        score = fit_score(system, samples, **{"steps": 100, "batch": 256, "width": 32, "progress": False} | options)
+        return score, (score.score(fresh) - truth).square().mean() / truth.square().mean()
+
+    (score, with_it), (_, without) = error(), error(residual=0.0)
+    assert score.metadata["options"]["residual"] == 10
+    assert with_it < 0.5 * without
+    assert fit_score(*few, **SHORT, **SMALL["contacts"]).metadata["options"]["residual"] == 0
+    assert error(loss="denoising", alpha=0.1, steps=1)[0].metadata["options"]["residual"] == 0
+    crowd = get("aoup-harmonic", n_particles=13)
+    options = SHORT | SMALL["attention"] | {"residual": 1.0}
+    drawn = fit_score(crowd, gaussian(crowd, 40), **options)
+    assert torch.isfinite(drawn.score(gaussian(crowd, 4).states[:, 0])).all()
 
 
 @pytest.mark.parametrize(("perturb", "alpha"), [("g", 0.4), ("xg", 0.3)])
@@ -211,6 +258,7 @@ def test_saved_scores_give_the_same_numbers_and_transfer(few, tmp_path):
     [
         ({"loss": "denoising"}, InputError, "alpha is None"),
         ({"loss": "denoising", "alpha": -1.0}, InputError, "alpha is -1.0"),
+        ({"residual": 1.0}, InputError, "residual is 1.0 for 'aoup-mips', which has coordinates without noise"),
         ({"alpha": 0.1}, InputError, "give loss='denoising'"),
         ({"loss": "guess"}, UnknownNameError, "unknown loss"),
         ({"steps": -1}, InputError, "steps is -1"),
