@@ -246,6 +246,39 @@ def system_at(solution):
     return solution.system.truth.potential(solution.mesh.points()).reshape(solution.mesh.shape)
 
 
+def turned_well(x):
+    a, b, c = x.unbind(-1)
+    return ((a * a - 1) ** 2 / 2 + (b - 0.3 * a) ** 2 + (c + 0.2 * a * b) ** 2) / 0.15
+
+
+def test_refinement_finds_what_cells_of_three_noise_lengths_blur():
+    """Two bent wells in three dimensions, turned, on cells too large for the noise."""
+    turn = [[0.0, 0.4, 0.0], [-0.4, 0.0, 0.3], [0.0, -0.3, 0.0]]
+    system = pyness.systems.from_potential(
+        "turned wells", 3, turned_well, 0.15, turn, pyness.Box([-2.2] * 3, [2.2] * 3)
+    )
+    blurred, sharp = (
+        steady_state(system, (32,) * 3, low=[-2.2] * 3, high=[2.2] * 3, refine=refine) for refine in (False, True)
+    )
+    nodes = sharp.mesh.points()
+    rough, fine = (
+        potential_error(solution.interpolate(nodes), 0.15 * turned_well(nodes), 0.15).rrmse
+        for solution in (blurred, sharp)
+    )
+    assert fine < 0.02 < 0.1 < rough
+    assert sharp.potential_error > fine
+    assert sharp.epr == blurred.epr
+
+
+def test_refinement_keeps_a_layer_at_a_wall():
+    """A drift of 20 D into the wall at 0 of a box, periodic across, where the exact potential is a straight line."""
+    box = pyness.Box([0.0, 0.0], [1.0, 1.0], ["reflect", "periodic"])
+    system = pyness.System("pressed", 2, lambda x: torch.stack([-20 + 0 * x[..., 0], 1 + 0 * x[..., 1]], -1), 1.0, box)
+    solution = steady_state(system, (40, 8), refine=True)
+    x = solution.mesh.points()
+    assert (solution.interpolate(x) - 20 * (x[:, 0] - x[:, 0].min())).abs().max() < 1e-3
+
+
 def test_interpolation_reaches_a_wall_between_the_last_cell_and_it():
     """p ~ exp(-y/D) on a box: U = y exactly, also in the half cell beyond the last centre."""
     system = pyness.System("slope", 1, lambda x: -torch.ones_like(x), 0.5, pyness.Box([0], [2], "reflect"))

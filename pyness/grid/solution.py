@@ -28,7 +28,7 @@ class GridSolution:
         potential: ``shape``, ``U = -D log p`` for scalar constant ``D`` and ``-log p`` otherwise, minimum 0; cells
             below ``1e-300`` of the peak hold the potential of that floor.
         potential_extrapolated: ``shape``, the potential extrapolated at second order from this and half the
-            resolution, minimum 0: what to compare with.
+            resolution, or refined to high order on this one, minimum 0: what to compare with.
         velocity: ``shape + (d,)``, current velocity ``v = F_v - D grad log p``; NaN below that floor.
         epr: entropy production rate from the face fluxes, k_B per unit time.
         epr_error: ``|epr - epr at half the resolution|``. The scheme is of first to second order in the cell

@@ -18,7 +18,7 @@ from scipy.sparse import linalg
 from pyness.errors import InputError
 from pyness.grid.mesh import Faces
 
-__all__ = ["attractors", "solve_by_elimination", "solve_by_iteration"]
+__all__ = ["attractors", "incomplete_factors", "solve_by_elimination", "solve_by_iteration"]
 
 PINS = 16
 ROUNDS = 20
@@ -121,7 +121,7 @@ def solve_by_iteration(faces: Faces, guess: np.ndarray) -> np.ndarray:
     pull[pin] = M[pin, pin]
     unit = sparse.coo_matrix(([M[pin, pin]], ([pin], [pin])), shape=(n, n))
     pinned = (sparse.diags(free) @ M @ sparse.diags(free) + unit).tocsr()
-    lower, upper = _incomplete_factors(faces, pinned, free)
+    lower, upper = incomplete_factors(faces, pinned, free)
     masses, diagonal = guess / guess.max(), pinned.diagonal()
     for _ in range(ROUNDS):
         scale = diagonal * masses
@@ -145,7 +145,7 @@ def solve_by_iteration(faces: Faces, guess: np.ndarray) -> np.ndarray:
     )
 
 
-def _incomplete_factors(faces: Faces, pinned: sparse.csr_matrix, free: np.ndarray):
+def incomplete_factors(faces: Faces, pinned: sparse.csr_matrix, free: np.ndarray):
     """``L``, ``U`` with ``L U`` equal to the matrix on its diagonal (DILU); exists for every M-matrix."""
     mesh = faces.mesh
     first, second = np.minimum(faces.left, faces.right), np.maximum(faces.left, faces.right)
