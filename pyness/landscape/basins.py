@@ -24,6 +24,8 @@ __all__ = ["Basin", "Basins", "Saddle", "find_basins"]
 #: States that go downhill, places they end at that are tried for a minimum, and minima.
 STATES, TRIED, MOST = 2000, 36, 12
 DESCENTS, FIRST_STEP = 300, 1e-2
+#: A state that falls by less than this, in k_B T, in so many steps has arrived.
+ROUND, ARRIVED = 30, 1e-6
 NEAR, LEAP, FLAT, TOUCH = 0.1, 0.05, 1e-6, 1e-9
 IMAGES, RELAXATIONS = 33, 400
 NEWTON, TRUST = 40, 0.1
@@ -146,13 +148,17 @@ class _Surface:
 
     def slope(self, y: torch.Tensor) -> torch.Tensor:
         """The gradient, without what points out of a wall that the state is at."""
-        slope = self.network.gradient(self.network.places(self.plain(y), 1)) * self.scale
+        return self._value_and_slope(y)[1]
+
+    def _value_and_slope(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        places = self.network.places(self.plain(y), 1)
+        slope = self.network.gradient(places) * self.scale
         out = ((y <= self.low) & (slope > 0)) | ((y >= self.high) & (slope < 0))
         slope = torch.where(out, 0.0, slope)
         for normal, offset in zip(self.normals, self.offsets, strict=True):
             outwards = ((y @ normal >= offset - TOUCH) * (slope @ normal)).clamp_max(0.0)
             slope = slope - outwards[:, None] * normal
-        return slope
+        return self.network.value(places), slope
 
     def hessian(self, y: torch.Tensor, step: float = 1e-4) -> torch.Tensor:
         """``(n, d, d)`` at ``y: (n, d)``, by differences of the gradient."""
@@ -177,18 +183,7 @@ class _Surface:
 
     def downhill(self, y: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The minima that states ``y: (n, d)`` lead to, the lowest first, and which of them each leads to, ``(n,)``."""
-        step = torch.full((len(y), 1), FIRST_STEP, dtype=y.dtype)
-        value = self.value(y)
-        for _ in range(DESCENTS):
-            move = step * self.slope(y)
-            # a long step would leap over a ridge
-            move = move * (LEAP / move.norm(dim=1, keepdim=True).clamp_min(LEAP))
-            moved = self.within(y - move)
-            tried = self.value(moved)
-            better = tried < value
-            y = torch.where(better[:, None], moved, y)
-            value = torch.where(better, tried, value)
-            step = torch.where(better[:, None], 1.3 * step, 0.4 * step)
+        y, value = self._descended(y)
         starts: list[torch.Tensor] = []
         for start in y[value.argsort()]:
             if len(starts) < TRIED and not self._among(start, starts):
@@ -202,6 +197,28 @@ class _Surface:
         ends.sort(key=lambda end: self.value(end[None]).item())
         apart = torch.stack([self.between(end, y).norm(dim=1) for end in ends], dim=1)
         return ends, apart.argmin(1)
+
+    def _descended(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where gradient descent takes states ``y: (n, d)``, and the potential there, ``(n,)``."""
+        y, left = y.clone(), torch.arange(len(y))
+        value, slope = self._value_and_slope(y)
+        step, before = torch.full_like(y[:, :1], FIRST_STEP), value.clone()
+        for descent in range(1, DESCENTS + 1):
+            move = step[left] * slope[left]
+            # a long step would leap over a ridge
+            move = move * (LEAP / move.norm(dim=1, keepdim=True).clamp_min(LEAP))
+            moved = self.within(y[left] - move)
+            tried, ahead = self._value_and_slope(moved)
+            better = tried < value[left]
+            went = left[better]
+            y[went], value[went], slope[went] = moved[better], tried[better], ahead[better]
+            step[left] *= torch.where(better[:, None], 1.3, 0.4)
+            if descent % ROUND == 0:
+                left = left[before[left] - value[left] > ARRIVED]
+                before = value.clone()
+                if not len(left):
+                    break
+        return y, value
 
     def _among(self, y: torch.Tensor, others: list[torch.Tensor]) -> bool:
         return any(self.between(other, y).norm() < NEAR for other in others)

@@ -29,7 +29,7 @@ LEVELS = (4.0, 8.0, 16.0)
 #: and the force is of the size that it has there.
 NARROW, CALM = 0.1, 4.0
 STATES = 2_000
-DOUBLINGS, BISECTIONS, NODES = 24, 24, 8
+DOUBLINGS, HALVINGS, NODES = 24, 6, 8
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def _equilibrium(system: System, axis: int, x: torch.Tensor, order: int) -> list
 def _rest(system: System, axis: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Where the force along ``axis`` leads from ``x: (n, d)``, ``(n,)``, and how that moves with ``x``, ``(n, d)``.
 
-    The first place where the force vanishes, found by doubling a step and halving the bracket, else a wall.
+    The first place where the force vanishes, found by doubling a step, then by the Illinois variant of regula falsi
+    (Dowell, Jarratt, BIT 11, 168, 1971) and halving in turns, else a wall.
     """
     D = _diagonal(system, x)[axis]
     force, slopes = _force(system, axis, x)
@@ -132,19 +133,32 @@ def _rest(system: System, axis: int, x: torch.Tensor) -> tuple[torch.Tensor, tor
     end, moves = _wall(system, axis, x, way)
     left = (end - x[:, axis]).abs()
     near, far = x[:, axis], end.clone()
+    before, beyond = force * way, -torch.ones_like(force)
     met = torch.zeros_like(near, dtype=torch.bool)
     for k in range(1, DOUBLINGS + 1):
         # the last look is at the wall, if there is one: a resting place before it must not be passed over
         ahead = (2**k - 1) * step
-        place = x[:, axis] + way * torch.where((left < ahead) | ((k == DOUBLINGS) & left.isfinite()), left, ahead)
-        turned = (system.drift(_with(x, axis, place))[:, axis] * way < 0) & ~met
-        near, far = torch.where(met | turned, near, place), torch.where(turned, place, far)
+        walled = (left < ahead) | ((k == DOUBLINGS) & left.isfinite())
+        place = x[:, axis] + way * torch.where(walled, left, ahead)
+        push = system.drift(_with(x, axis, place))[:, axis] * way
+        turned = (push < 0) & ~met
+        near, before = torch.where(met | turned, near, place), torch.where(met | turned, before, push)
+        far, beyond = torch.where(turned, place, far), torch.where(turned, push, beyond)
         met |= turned
-    for _ in range(BISECTIONS):
-        middle = (near + far) / 2
-        onwards = system.drift(_with(x, axis, middle))[:, axis] * way > 0
-        near, far = torch.where(onwards, middle, near), torch.where(onwards, far, middle)
-    rest = torch.where(met, (near + far) / 2, torch.where(end.isfinite(), end, near))
+        if bool((met | walled).all()):
+            break
+    for _ in range(HALVINGS):
+        onwards = torch.ones_like(met)
+        for secant in (False, True, True):
+            share = before / (before - beyond) if secant else torch.full_like(before, 0.5)
+            middle = near + share.nan_to_num(0.5) * (far - near)
+            push = system.drift(_with(x, axis, middle))[:, axis] * way
+            # the side that stays counts half when it stays twice
+            again, onwards = (push > 0) == onwards, push > 0
+            near, far = torch.where(onwards, middle, near), torch.where(onwards, far, middle)
+            before = torch.where(onwards, push, torch.where(again, before / 2, before))
+            beyond = torch.where(onwards, torch.where(again, beyond / 2, beyond), push)
+    rest = torch.where(met, middle, torch.where(end.isfinite(), end, near))
     _, slopes = _force(system, axis, _with(x, axis, rest))
     follows = -slopes / slopes[:, axis, None]
     follows[:, axis] = 0.0
