@@ -17,7 +17,7 @@ LOW = 4
 _WIDENING = 4.0
 #: A step costs the square of the number of weights, which is that of the units times the dimension: no more inputs of
 #: units than these where nothing else is said, but always some units.
-_UNIT_INPUTS, _FEWEST = 1_600, 20
+_UNIT_INPUTS, _FEWEST = 480, 20
 #: What each method minimises takes these options, and no others.
 METHODS: dict[str, dict[str, Any]] = {
     "enhanced": {"units": 100, "steps": 100, "points": 10_000, "contrast": 40_000, "widening": None},
