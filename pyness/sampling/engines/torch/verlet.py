@@ -37,15 +37,15 @@ class Followed:
 
     def drift(self, states: torch.Tensor) -> torch.Tensor:
         """``F`` at ``states: (rows, dim)``."""
-        return self._system.drift_with(states, self._current(states) if self._interacts else None)
+        return self._system.drift_with(states, self.pairs(self._system.split(states)[0]) if self._interacts else None)
 
-    def _current(self, states: torch.Tensor) -> Pairs:
+    def pairs(self, x: torch.Tensor) -> Pairs:
+        """All pairs nearer than the cutoff, and some more, at ``x: (rows, N, d)``."""
         system = self._system
         if system.cutoff is None:
-            if self._pairs is None or self._home.shape != states.shape:
-                self._pairs, self._home = all_pairs(len(states), system.n_particles, states.device), states
+            if self._pairs is None or self._home.shape != x.shape:
+                self._pairs, self._home = all_pairs(len(x), system.n_particles, x.device), x
             return self._pairs
-        x = system.split(states)[0]
         if self._home is None or self._home.shape != x.shape or self._moved(x):
             # a walker that blew up is found by the loop; its particles must not break the search
             self._home = torch.nan_to_num(x.detach(), 0.0, 0.0, 0.0)
