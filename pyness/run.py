@@ -191,8 +191,7 @@ def against_truth(system: Any, landscape: Any, samples: Any) -> tuple[dict, dict
     exact, reference = system.truth.potential, None
     if exact is None and system.truth.grid:
         log.info("solving %s on %s cells for comparison", system.name, "x".join(map(str, system.truth.grid)))
-        # cells of three dimensions hardly ever resolve the noise
-        solution = steady_state(system, shape=system.truth.grid, refine=system.dim == 3, progress=True)
+        solution = steady_state(system, shape=system.truth.grid, refine=system.truth.grid_refined, progress=True)
         exact, reference = solution.interpolate, solution.landscape
         if known["epr"] is None:
             cells = "x".join(map(str, system.truth.grid))

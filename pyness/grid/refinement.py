@@ -39,8 +39,8 @@ CAREFUL = (1.0, 0.1)  # the most phi moves in a step, and the part of itself by 
 LARGE = 300.0
 
 
-def refined(system: System, faces: Faces, log_density: np.ndarray, progress: bool = False) -> np.ndarray:
-    """``-log p``, ``(cells,)``, minimum 0, from the ``log_density: (cells,)`` of the fitted scheme."""
+def refined(system: System, faces: Faces, log_density: np.ndarray, progress: bool = False) -> tuple[np.ndarray, bool]:
+    """``-log p: (cells,)``, minimum 0, from ``log_density: (cells,)`` of the fitted scheme, and whether it settled."""
     equation = _Equation(system, faces, -log_density)
     phi, n = log_density.max() - log_density, faces.mesh.cells
     dt = COURANT / equation.crossing(phi)
@@ -59,8 +59,8 @@ def refined(system: System, faces: Faces, log_density: np.ndarray, progress: boo
         phi = phi + change
         phi -= phi.min()
         if np.sqrt((p * change**2).sum() / p.sum()) < SETTLED:
-            break
-    return phi
+            return phi, True
+    return phi, False
 
 
 def _solved(matrix: sparse.csr_matrix, factors: tuple, right: np.ndarray) -> np.ndarray:

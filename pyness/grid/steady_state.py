@@ -24,6 +24,7 @@ REACH = {1: 30.0, 2: 30.0, 3: 20.0}  # an open side is moved out until log p has
 GROWTH = 0.15  # in steps of this share of the width,
 ROUNDS = 5  # so often at most: on coarse cells numerical diffusion keeps a strongly driven density from falling
 EDGE_MASS = 1e-6
+UNSETTLED = "the refined potential still moves; take more cells or a narrower window"
 COARSE = 1.5  # mean |F| h / D; the limit cycle at 2.2 states 14 and is 17 off, at 1.1 states 12 and is 5 off
 
 
@@ -152,13 +153,16 @@ def _assemble(system: System, fine: _Level, coarse: _Level) -> GridSolution:
 
 def _refined(solution: GridSolution, fine: _Level, coarse: _Level, progress: bool) -> GridSolution:
     """The solution with the refined potential, and its distance from that of the coarser cells as error."""
-    phi, rough = (refined(solution.system, level.faces, level.log_density, progress) for level in (fine, coarse))
+    (phi, settled), (rough, _) = (
+        refined(solution.system, level.faces, level.log_density, progress) for level in (fine, coarse)
+    )
     table = cubic(coarse.mesh, rough.reshape(coarse.mesh.shape))
     gap, scale = (phi - table(fine.mesh.points().numpy()))[phi < 20], solution.system.potential_scale
     return replace(
         solution,
         potential_extrapolated=(scale * phi).reshape(fine.mesh.shape),
         potential_error=scale * float(gap.std()),
+        warnings=(*solution.warnings, *(() if settled else (UNSETTLED,))),
     )
 
 

@@ -63,6 +63,7 @@ def cell_cycle_3d(
             epr_error=3.0,
             source="finite volume, cells of 1/32, 1/48, 1/64, 1/96, extrapolated: 2225, 2210, 2206, 2205",
             grid=(64, 64, 64),
+            grid_refined=True,
         ),
         window=((0.0, 0.0, 0.0), (0.8, 0.8, 0.8)),
         source="Ferrell, Tsai, Yang, Cell 144, 874 (2011); EPR-Net, arXiv:2301.01946",

@@ -51,6 +51,7 @@ class Truth:
         potential: ``x: (..., d) -> (...,)``; ``U = -D log p`` for scalar constant D, else ``-log p``; up to a constant.
         source: where the numbers come from.
         grid: shape of a finite-volume solve that serves as truth where no formula does (``pyness.grid``).
+        grid_refined: whether that solve is brought to high order.
         grid_window: ``(low, high)`` corners of that solve where the system is open; it looks for some if not given.
         score: ``grad log p``, ``x: (..., d) -> (..., d)``.
         activity_epr: of active particles, the part ``E[v_g . D^{-1} v_g]`` of the activities.
@@ -62,6 +63,7 @@ class Truth:
     potential: Callable[[torch.Tensor], torch.Tensor] | None = None
     source: str = ""
     grid: tuple[int, ...] | None = field(default=None)
+    grid_refined: bool = False
     grid_window: tuple[Sequence[float], Sequence[float]] | None = None
     score: Callable[[torch.Tensor], torch.Tensor] | None = None
     activity_epr: float | None = None
