@@ -8,8 +8,8 @@ derivatives in time of the noise-free motion, higher orders of which weigh fast 
 derivatives, of its distance and of both particles, in units of what its noise would make, and returns a score along
 the direction of the contact and along its sliding. Contacts of one particle decay together: with the matrix ``S`` of
 their rates, derivative ``k`` of the velocities of all contacts is ``(-S)^k`` times what decays, and
-``(-1)^k (S + s)^{-k}`` of it, given as well, is that again where rates exceed ``s``. A first round of the same tells
-each particle what its contacts are like.
+``(-1)^k (S + s)^{-k}`` of it, given as well, is that again where rates exceed ``s``. First rounds of the same tell
+each particle what its contacts are like, and their contacts in turn.
 
 Permutations, translations, the seams of the box, rotations and reflections are exact, and a contact fades out smoothly
 with its stiffness.
@@ -85,12 +85,15 @@ class ContactScore(nn.Module):
     Args:
         order: of the derivatives in time.
         hidden, width: of what particles tell each other, and of the layers.
+        rounds: how often they do.
 
     Raises:
         InputError: positions with noise, a heading instead of a velocity, a trap, no contacts.
     """
 
-    def __init__(self, system: ParticleSystem, shift: str, order: int = 5, hidden: int = 16, width: int = 64) -> None:
+    def __init__(
+        self, system: ParticleSystem, shift: str, order: int = 5, hidden: int = 16, width: int = 96, rounds: int = 2
+    ) -> None:
         super().__init__()
         if not suits(system):
             raise InputError(
@@ -99,6 +102,8 @@ class ContactScore(nn.Module):
             )
         if not 1 <= order <= 8:
             raise InputError(f"order is {order!r}", "give a number of derivatives from 1 to 8")
+        if rounds < 1:
+            raise InputError(f"rounds is {rounds!r}", "give a whole number of at least 1")
         self.system, self.shift, self.order, self.hidden = system, shift, order, hidden
         inputs = 9 + 5 * order + len(SLOW) * max(0, order - 2)
         self.register_buffer("stiffness", torch.ones(()))
@@ -107,9 +112,12 @@ class ContactScore(nn.Module):
         labels = 0 if system.species is None else int(system.species.max()) + 1
         self.species = nn.Embedding(labels, hidden) if labels else None
         # what a particle hears: invariants and vectors along and across its contacts
-        self.hear = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, 3 * hidden))
+        known = [inputs] + [inputs + 6 * hidden] * rounds
+        self.hear = nn.ModuleList(
+            nn.Sequential(nn.Linear(k, width), nn.SiLU(), nn.Linear(width, 3 * hidden)) for k in known[:-1]
+        )
         self.read = nn.Sequential(
-            nn.Linear(inputs + 6 * hidden, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2)
+            nn.Linear(known[-1], width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2)
         )
         nn.init.zeros_(self.read[-1].weight)
         nn.init.zeros_(self.read[-1].bias)
@@ -194,36 +202,41 @@ class ContactScore(nn.Module):
     def _read(self, c: _Contacts, shape: torch.Size) -> torch.Tensor:
         """``m``, of ``shape (n, N, d)``, from the contacts."""
         count, d = shape[0] * shape[1], shape[2]
-        inputs = (c.features - self.center) / self.spread
+        inputs = known = (c.features - self.center) / self.spread
         share = (c.size / torch.sqrt(self.stiffness / self.system.activity.rate)).unsqueeze(-1)
-        said, forth, aside = (share * self.hear(inputs)).chunk(3, dim=-1)
-        vectors = forth.unsqueeze(-1) * c.along.unsqueeze(1) + aside.unsqueeze(-1) * c.across.unsqueeze(1)
-        said = torch.zeros(count, self.hidden, dtype=said.dtype, device=said.device).index_add(0, c.i, said)
-        if self.species is not None:
-            said = said + self.species(self.system.species.to(said.device)).repeat(shape[0], 1)
-        heard = torch.zeros(count, self.hidden, d, dtype=said.dtype, device=said.device).index_add(0, c.i, vectors)
-        parts = [inputs]
-        for side in (c.i, c.j):
-            of = heard.index_select(0, side)
-            parts += [said.index_select(0, side), (of * c.along.unsqueeze(1)).sum(-1)]
-            parts.append((of * c.across.unsqueeze(1)).sum(-1))
-        out = c.size.unsqueeze(-1) * self.read(torch.cat(parts, dim=-1))
+        for hear in self.hear:
+            said, forth, aside = (share * hear(known)).chunk(3, dim=-1)
+            vectors = forth.unsqueeze(-1) * c.along.unsqueeze(1) + aside.unsqueeze(-1) * c.across.unsqueeze(1)
+            said = torch.zeros(count, self.hidden, dtype=said.dtype, device=said.device).index_add(0, c.i, said)
+            if self.species is not None:
+                said = said + self.species(self.system.species.to(said.device)).repeat(shape[0], 1)
+            heard = torch.zeros(count, self.hidden, d, dtype=said.dtype, device=said.device)
+            heard = heard.index_add(0, c.i, vectors)
+            parts = [inputs]
+            for side in (c.i, c.j):
+                of = heard.index_select(0, side)
+                parts += [said.index_select(0, side), (of * c.along.unsqueeze(1)).sum(-1)]
+                parts.append((of * c.across.unsqueeze(1)).sum(-1))
+            known = torch.cat(parts, dim=-1)
+        out = c.size.unsqueeze(-1) * self.read(known)
         each = out[:, :1] * c.along + out[:, 1:] * c.across
         return torch.zeros(count, d, dtype=each.dtype, device=each.device).index_add(0, c.i, each).reshape(shape)
 
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """The score ``(n, dim)`` at ``states: (n, dim)``, 0 for positions."""
-        states = states.double()
-        x, g = self.system.split(states)
-        known, _ = shift_with_terms(self.system, self.shift, states, None)
-        m = self._read(self._contacts(g, x, self._pairs(x)), x.shape)
-        return known.to(m) + self.system.join(torch.zeros_like(m), m)
+    def forward(self, states: torch.Tensor, prepared: Prepared | None = None) -> torch.Tensor:
+        """The score ``(n, dim)`` at ``states: (n, dim)``, 0 for positions; ``prepared`` as for ``with_terms``."""
+        p = self.prepare(states, None, 0) if prepared is None else prepared
+        m = self._read(p.contacts, self.system.split(states)[1].shape)
+        return p.known.to(m) + self.system.join(torch.zeros_like(m), m)
 
-    def prepare(self, states: torch.Tensor, generator: torch.Generator, probes: int = 1) -> Prepared:
-        """All that ``with_terms`` needs of ``states: (n, dim)`` and no weight changes, its random signs included."""
+    def prepare(self, states: torch.Tensor, generator: torch.Generator | None, probes: int = 1) -> Prepared:
+        """All that the score needs of ``states: (n, dim)`` and no weight changes, its random signs included.
+
+        Args:
+            probes: 0 where no derivatives are wanted.
+        """
         x, g = self.system.split(states.double())
         pairs = self._pairs(x)
-        signs = signs_like(g, generator, probes)
+        signs = signs_like(g, generator, probes) if probes else []
 
         def inputs(a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             c = self._contacts(a, x, pairs)

@@ -14,13 +14,15 @@ from torch import nn
 from tqdm import tqdm
 
 from pyness.checkpoint import read_checkpoint, write_checkpoint
-from pyness.errors import InputError, TrainingError, UnknownNameError
+from pyness.errors import TrainingError
 from pyness.estimators.score_certificate import noisy
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.sampling import Samples
 from pyness.score import losses
 from pyness.score.distributed import average_gradients, rank_and_size
+from pyness.score.labels import Labels
 from pyness.score.networks import build, describe
+from pyness.score.options import check
 from pyness.score.probing import few
 from pyness.score.score import Score
 from pyness.score.shift import choose
@@ -29,12 +31,16 @@ from pyness.systems import ParticleSystem, System
 __all__ = ["fit_score"]
 
 #: Training steps and particles of a batch where none are given.
-STEPS = {"dense": 1000, "contacts": 160, "attention": 800, "local-transformer": 2000}
+STEPS = {"dense": 1000, "contacts": 1000, "attention": 800, "local-transformer": 2000}
 RATE = {"dense": 5e-3, "contacts": 3e-3, "attention": 2e-3, "local-transformer": 3e-4}
-BATCH = {"dense": 1024, "contacts": 4096, "attention": 2048, "local-transformer": 512}
+BATCH = {"dense": 1024, "contacts": 1536, "attention": 2048, "local-transformer": 512}
 #: Weight of the stationarity residual where it is exact: it vanishes pointwise at the true score, so it has no noise.
 RESIDUAL = 10.0
+#: Particles of all states that paths are followed from, at the most, unless told.
+FOLLOWED = 300_000
 LOOKS = 20
+#: Numbers of states, at the least, by which training is judged as it goes on.
+JUDGED = 1 << 15
 #: Numbers kept of the training states of a dense network at the most.
 REMEMBERED = 40_000_000
 #: Numbers of training states that a network may keep made ready, which takes some hundred times as many.
@@ -47,8 +53,9 @@ def fit_score(
     seed: int = 0,
     *,
     arch: str | None = None,
-    loss: str = "implicit",
+    loss: str | None = None,
     alpha: float | None = None,
+    paths: int | None = None,
     perturb: str = "g",
     residual: float | None = None,
     shift: str | None = None,
@@ -67,6 +74,7 @@ def fit_score(
     radius: float | None = None,
     channels: int | None = None,
     hidden: int | None = None,
+    rounds: int | None = None,
     equivariant: bool | None = None,
     neighbours: int | None = None,
     blocks: int | None = None,
@@ -88,9 +96,12 @@ def fit_score(
         seed: of everything random in the training.
         arch: ``"dense"`` (few coordinates), ``"contacts"`` (particles without noise of positions), ``"attention"``
             (particles), ``"local-transformer"`` (the published one).
-        loss: ``"implicit"``: score matching with derivatives, no bias; ``"denoising"``: of samples moved by
-            ``alpha``, the score of the smoothed density; ``"dynamics"``: by the noise of a step ``alpha``.
+        loss: ``"implicit"``: score matching with derivatives, no bias; ``"paths"``, where only activities have noise,
+            and the default of ``"contacts"``: least squares on values from short paths with recorded noise
+            (``pyness.score.paths``), no bias and far less scatter; ``"denoising"``: of samples moved by ``alpha``, the
+            score of the smoothed density; ``"dynamics"``: by the noise of a step ``alpha``.
         alpha: width of the smoothing, or the time step; needed by the last two.
+        paths: how many states ``"paths"`` begins from; all there are, up to ``FOLLOWED`` particles.
         perturb: ``"g"`` or ``"xg"``: what denoising moves. Moving positions hides all that varies within ``alpha``.
         residual: weight of the mean squared stationarity residual beside the implicit loss, where all coordinates
             have noise; ``RESIDUAL`` for ``"dense"``, else 0.
@@ -102,7 +113,7 @@ def fit_score(
         clip: largest norm of a gradient.
         probes: random directions for derivatives with respect to positions.
         held_out: fraction of walkers that training does not see.
-        width, depth, gradient, radius, channels, hidden, equivariant, neighbours, blocks, heads, order: of the
+        width, depth, gradient, radius, channels, hidden, rounds, equivariant, neighbours, blocks, heads, order: of the
             architecture.
         precision: ``"float32"`` or ``"bfloat16"`` (with float32 weights).
         checkpoint: file that training goes on from with ``resume=True``, bit for bit.
@@ -115,20 +126,22 @@ def fit_score(
     """
     check_samples(system, samples)
     given = {"width": width, "depth": depth, "gradient": gradient, "radius": radius, "channels": channels,
-             "hidden": hidden, "equivariant": equivariant, "neighbours": neighbours, "blocks": blocks,
+             "hidden": hidden, "rounds": rounds, "equivariant": equivariant, "neighbours": neighbours, "blocks": blocks,
              "heads": heads, "order": order}  # fmt: skip
     network = describe(system, arch, given)
     kind = network["arch"]
+    if loss is None:
+        loss = "paths" if kind == "contacts" else "implicit"
     if residual is None:
         exact = kind == "dense" and loss == "implicit" and bool(noisy(system).all())
         residual = RESIDUAL if exact else 0.0
     options = {
-        "loss": loss, "alpha": alpha, "perturb": perturb, "residual": residual, "steps": steps or STEPS[kind],
-        "batch": batch or BATCH[kind], "accumulate": accumulate, "learning_rate": learning_rate or RATE[kind],
-        "warm_up": warm_up, "average": average, "clip": clip, "probes": probes, "held_out": held_out,
-        "precision": precision,
+        "loss": loss, "alpha": alpha, "paths": paths, "perturb": perturb, "residual": residual,
+        "steps": steps or STEPS[kind], "batch": batch or BATCH[kind], "accumulate": accumulate,
+        "learning_rate": learning_rate or RATE[kind], "warm_up": warm_up, "average": average, "clip": clip,
+        "probes": probes, "held_out": held_out, "precision": precision,
     }  # fmt: skip
-    _check(system, samples, seed, options)
+    check(system, samples, seed, options)
     metadata = {
         "network": network, "shift": choose(system, shift), "options": options, "seed": seed,
         "samples": samples.fingerprint,
@@ -138,53 +151,9 @@ def fit_score(
     model.calibrate(training)
     trainer = _Trainer(system, model.to(device), training, judged, metadata, device)
     if resume:
-        trainer.restore(read_checkpoint(checkpoint, metadata, ("step", "model", "average", "optimizer")))
+        trainer.restore(read_checkpoint(checkpoint, metadata, trainer.content()))
     trainer.run(checkpoint, log, progress)
     return Score(system, trainer.averaged(), metadata)
-
-
-def _check(system: System, samples: Samples, seed: int, options: dict[str, Any]) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed is {seed!r}", "give a whole number of at least 0")
-    for name in ("steps", "batch", "accumulate", "probes"):
-        if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
-            raise InputError(f"{name} is {options[name]!r}", "give a whole number of at least 1")
-    for name in ("learning_rate", "clip"):
-        if not options[name] > 0:
-            raise InputError(f"{name} is {options[name]!r}", "give a number greater than 0")
-    for name, high in (("held_out", 1.0), ("average", 1.0)):
-        if not 0 < options[name] < high:
-            raise InputError(f"{name} is {options[name]!r}", "give a fraction between 0 and 1")
-    if not 0 <= options["warm_up"] < 1:
-        raise InputError(f"warm_up is {options['warm_up']!r}", "give a share of the steps, from 0 to less than 1")
-    if options["loss"] not in losses.LOSSES:
-        raise UnknownNameError.of("loss", str(options["loss"]), losses.LOSSES)
-    if options["precision"] not in ("float32", "bfloat16"):
-        raise InputError(f"precision is {options['precision']!r}", "give 'float32' or 'bfloat16'")
-    alpha = options["alpha"]
-    if options["loss"] == "implicit":
-        if alpha is not None:
-            raise InputError(f"alpha is {alpha!r} for the implicit loss", "leave it out, or give loss='denoising'")
-    elif alpha is None or not alpha > 0:
-        raise InputError(f"alpha is {alpha!r} for loss {options['loss']!r}", "give a number greater than 0")
-    if options["residual"] < 0 or (options["residual"] and options["loss"] != "implicit"):
-        raise InputError(f"residual is {options['residual']!r}", "give a weight >= 0, with the implicit loss")
-    if options["residual"] and not bool(noisy(system).all()):
-        raise InputError(
-            f"residual is {options['residual']!r} for {system.name!r}, which has coordinates without noise",
-            "leave it out: it needs the score of all coordinates",
-        )
-    if options["perturb"] not in ("g", "xg"):
-        raise InputError(f"perturb is {options['perturb']!r}", "give 'g' or 'xg'")
-    if system.domain.walled:
-        raise InputError(
-            f"system {system.name!r} has reflecting walls, where score matching needs surface terms",
-            "learn its landscape: pyness.fit_landscape",
-        )
-    if not system.diffusion.constant or system.diffusion.kind == "matrix":
-        raise InputError(f"the noise of {system.name!r} is no constant diagonal", "learn its landscape instead")
-    if samples.walkers < 2:
-        raise InputError(f"{samples.walkers} walker", "give at least two, one of them to judge the score by")
 
 
 class _Trainer:
@@ -210,6 +179,10 @@ class _Trainer:
         self.average = {name: p.detach().clone() for name, p in model.state_dict().items()}
         self.step = 0
         self.rank, self.size = rank_and_size()
+        self.labels: Labels | None = None
+        if self.options["loss"] == "paths":
+            count = self.options["paths"] or max(1, min(len(self.states), FOLLOWED // particles))
+            self.labels = Labels(system, training, count, metadata["seed"], self.rank, self.size)
         self.mask = self._mask()
         self.known = self._known()
         self.bundles = self._bundles()
@@ -217,7 +190,7 @@ class _Trainer:
 
     def _subset(self, judged: Samples) -> torch.Tensor:
         flat = judged.states.reshape(-1, judged.dim)
-        room = max(1, min(len(flat), 2 * self.rows))
+        room = max(1, min(len(flat), max(2 * self.rows, JUDGED // self.system.dim)))
         chosen = torch.linspace(0, len(flat) - 1, room).round().long()
         return flat[chosen].to(self.device)
 
@@ -232,7 +205,7 @@ class _Trainer:
 
     def _bundles(self) -> tuple[torch.Tensor, ...]:
         """Batches that a network makes ready once and keeps, where it can; their random signs are kept with them."""
-        if not hasattr(self.model, "prepare") or self.options["loss"] != "implicit":
+        if not hasattr(self.model, "prepare") or self.options["loss"] not in ("implicit", "paths"):
             return ()
         count = min(len(self.states) // self.rows, max(1, BUNDLED // (self.rows * self.system.dim)))
         generator = torch.Generator().manual_seed(self.metadata["seed"] + self.rank)
@@ -251,8 +224,12 @@ class _Trainer:
         states = self.states[self.bundles[number]].to(self.device)
         if number not in self.prepared:
             generator = torch.Generator(self.device).manual_seed(self.metadata["seed"] * 100_003 + number)
-            self.prepared[number] = self.model.prepare(states, generator, self.options["probes"])
-        return states, {"prepared": self.prepared[number]}
+            probes = self.options["probes"] if self.labels is None else 0
+            self.prepared[number] = self.model.prepare(states, generator, probes)
+        known = {"prepared": self.prepared[number]}
+        if self.labels is not None:
+            known["targets"] = self.known["targets"][self.bundles[number]]
+        return states, known
 
     def _mask(self) -> torch.Tensor:
         """What denoising perturbs."""
@@ -268,6 +245,8 @@ class _Trainer:
         self.model.load_state_dict(content["model"])
         self.average = {name: t.to(self.device) for name, t in content["average"].items()}
         self.optimizer.load_state_dict(content["optimizer"])
+        if self.labels is not None and self.rank == 0:
+            self.labels.restore(content["labels"])
 
     def averaged(self) -> nn.Module:
         self.model.load_state_dict(self.average)
@@ -279,6 +258,8 @@ class _Trainer:
         main = self.rank == 0
         if log is not None and self.step == 0 and main:
             Path(log).write_text("", encoding="utf-8")
+        if self.labels is not None:
+            self._follow(checkpoint, progress and main)
         bar = tqdm(
             total=steps, initial=self.step, desc="training", disable=None if progress and main else True, unit="step"
         )
@@ -296,11 +277,23 @@ class _Trainer:
                     if checkpoint is not None:
                         write_checkpoint(checkpoint, self.content(), self.metadata)
 
+    def _follow(self, checkpoint: str | Path | None, progress: bool) -> None:
+        """Put the ends of paths in the place of the states, with their targets."""
+
+        def kept() -> None:
+            if checkpoint is not None and self.rank == 0:
+                write_checkpoint(checkpoint, self.content(), self.metadata)
+
+        self.labels.make(kept, progress)
+        self.states, self.known = self.labels.states, {"targets": self.labels.targets.to(self.device)}
+        self.bundles = self._bundles()
+
     def content(self) -> dict[str, Any]:
-        return {
+        content = {
             "step": self.step, "model": self.model.state_dict(), "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }  # fmt: skip
+        return content if self.labels is None else {**content, "labels": self.labels.content()}
 
     def _generator(self, purpose: int, part: int = 0) -> torch.Generator:
         """Randomness of this step: the same whether or not the training was interrupted."""
@@ -352,7 +345,9 @@ class _Trainer:
                 )[1]  # fmt: skip
                 value = value + options["residual"] * losses.stationarity_residual(residual, again, self.fisher)
             return value.mean()
-        if options["loss"] == "denoising":
+        if options["loss"] == "paths":
+            value = losses.paths(self.model, system, states, **known)
+        elif options["loss"] == "denoising":
             value = losses.denoising(self.model, system, states, generator, alpha=options["alpha"], mask=self.mask)
         else:
             value = losses.dynamics(self.model, system, states, generator, dt=options["alpha"])

@@ -13,7 +13,7 @@ import torch
 
 from pyness.systems import System
 
-__all__ = ["LOSSES", "Network", "denoising", "dynamics", "implicit", "stationarity_residual"]
+__all__ = ["LOSSES", "Network", "denoising", "dynamics", "implicit", "paths", "stationarity_residual"]
 
 
 class Network(Protocol):
@@ -88,6 +88,17 @@ def dynamics(
     return total
 
 
+def paths(network: Network, system: System, states: torch.Tensor, targets: torch.Tensor, **known: Any) -> torch.Tensor:
+    """``|s - target|_D^2``, ``(n,)``, for targets whose mean is the score; its minimum is their scatter.
+
+    Args:
+        **known: what the network has worked out of these states before.
+    """
+    off = network(states, **known)
+    off = off - targets.to(off)
+    return (off * system.diffusion.apply(states.to(off), off)).sum(-1)
+
+
 def stationarity_residual(first: torch.Tensor, second: torch.Tensor, fisher: float) -> torch.Tensor:
     """``(div phi + phi . s)^2``, relative, ``(n,)``: zero pointwise at the true score, and only there if ``C = 0``.
 
@@ -97,4 +108,6 @@ def stationarity_residual(first: torch.Tensor, second: torch.Tensor, fisher: flo
     return first * second / fisher**2
 
 
-LOSSES: dict[str, Callable[..., torch.Tensor]] = {"implicit": implicit, "denoising": denoising, "dynamics": dynamics}
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "implicit": implicit, "paths": paths, "denoising": denoising, "dynamics": dynamics,
+}  # fmt: skip

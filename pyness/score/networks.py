@@ -26,7 +26,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 #: Keywords of each architecture that can be given.
 _KEYWORDS = {
     "dense": ("width", "depth", "gradient"),
-    "contacts": ("order", "hidden", "width"),
+    "contacts": ("order", "hidden", "width", "rounds"),
     "attention": ("radius", "channels", "hidden", "width", "equivariant"),
     "local-transformer": ("neighbours", "width", "blocks", "heads"),
 }

@@ -8,11 +8,11 @@ first order, and let ``eta_n`` depend on nothing later than step ``n`` begins wi
 
 so the least-squares fit to ``-sum_n eta_n . xi_n`` is the score (Nualart, The Malliavin Calculus, 1.3; Warren & Allen,
 Phys. Rev. Lett. 109, 250601, 2012). How far these targets scatter depends on how the end is steered. Least energy is
-the best there is for constant forces, and leaves only what the length of the path does: so at each step the control is
-taken that would bring the linear system with the Hessian of this step home with least energy in the steps that are left,
-a function of the Hessian, by Chebyshev polynomials. What it changes follows the true Hessians, and the last two controls
-are exact: so the targets have no bias, however good the control is. All is linear in what is steered, hence one vector
-goes from the end to the start instead of a matrix from the start to the end, in time proportional to the particles.
+best for constant forces, and leaves only what the length of the path does: so at each step the control is taken that
+would bring the linear system with the Hessian of this step home with least energy in the steps that are left, which is
+a function of that Hessian, by Chebyshev polynomials. What it changes follows the true Hessians, and the last two
+controls are exact, so the targets have no bias, however good the control is. All is linear in what is steered: instead
+of a matrix from the start to the end, one vector goes from the end to the start, in time proportional to the particles.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ FALLING = 0.1
 SEEN = 0.75
 #: Accuracy of the polynomials, relative to their largest value; nodes they are found from.
 ACCURACY, NODES = 1e-2, 64
+#: Curvature per coordinate, in units of the rate of the activities, below which there is no force to speak of.
+NEGLIGIBLE = 1e-3
 #: Sweeps that find the range of the stiffness, and how much wider it is taken.
 SWEEPS, WIDER = 30, 0.05
 
@@ -80,7 +82,7 @@ def course_for(system: ParticleSystem, samples: Samples) -> Course:
     x = system.split(flat[:: max(1, flat.numel() // 100_000)].double())[0]
     H = Hessians(system, len(x), _pairs(system, x)).at(x)[1]
     trace = system.laplacian(x).sum().item()
-    if not trace > 0:
+    if not trace > NEGLIGIBLE * system.activity.rate * x.numel():
         raise InputError("the samples feel no force", "there is nothing to learn: their score is (0, -g)")
     stiffness = H.values().square().sum().item() / trace
     shape = (len(x), x[0].numel())

@@ -261,6 +261,9 @@ def test_saved_scores_give_the_same_numbers_and_transfer(few, tmp_path):
         ({"residual": 1.0}, InputError, "residual is 1.0 for 'aoup-mips', which has coordinates without noise"),
         ({"alpha": 0.1}, InputError, "give loss='denoising'"),
         ({"loss": "guess"}, UnknownNameError, "unknown loss"),
+        ({"paths": 0}, InputError, "paths is 0"),
+        ({"loss": "implicit", "paths": 9}, InputError, "paths is 9 for loss 'implicit'"),
+        ({"rounds": 0}, InputError, "rounds is 0"),
         ({"steps": -1}, InputError, "steps is -1"),
         ({"held_out": 1.0}, InputError, "held_out is 1.0"),
         ({"learning_rate": -1.0}, InputError, "learning_rate is -1.0"),
@@ -274,6 +277,50 @@ def test_wrong_options_are_refused(few, options, kind, message):
         fit_score(*few, **SHORT | options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_paths_interrupted_on_the_way_go_on_bit_for_bit(few, tmp_path, monkeypatch):
+    from pyness.score import labels, paths
+
+    system, samples = few
+    monkeypatch.setattr(paths, "LENGTH", 3.0)
+    monkeypatch.setattr(labels, "TOGETHER", 3 * samples.dim)
+    options = SHORT | SMALL["contacts"] | {"paths": 11}
+    whole = fit_score(system, samples, **options)
+    assert whole.metadata["options"]["loss"] == "paths"
+    follow, path = labels.follow, tmp_path / "checkpoint.pt"
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return follow(*arguments)
+
+    monkeypatch.setattr(labels, "follow", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_score(system, samples, checkpoint=path, **options)
+    resumed = fit_score(system, samples, checkpoint=path, resume=True, **options)
+    # eight states are followed eleven times in parts of three: two before the interruption, two after it
+    assert len(calls) == 3 + 2
+    for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_learnt_score_from_paths():
+    system = get("aoup-harmonic", n_particles=1, spring=0.0, trap=1.0, v0=0.3, gamma=0.05, eps=0.0)
+    samples = gaussian(system, 4000)
+    score = fit_score(system, samples, loss="paths", steps=150, batch=256, width=16, progress=False)
+    fresh = gaussian(system, 2000, seed=3).states[:, 0]
+    truth = system.truth.score(fresh)[:, 1]
+    error = (score.score(fresh)[:, 1] - truth).square().mean() / truth.square().mean()
+    assert error < 0.01
+    with pytest.raises(InputError, match="loss is 'paths' for 'aoup-harmonic', whose noise"):
+        fit_score(get("aoup-harmonic"), gaussian(get("aoup-harmonic"), 20), loss="paths")
+    still = get("aoup-mips", n_particles=4, packing=0.05)
+    corners = torch.tensor([2.0, 2.0, 2.0, 9.0, 9.0, 2.0, 9.0, 9.0, *[0.1] * 8]).expand(2, 1, 16)
+    with pytest.raises(InputError, match="the samples feel no force"):
+        fit_score(still, pyness.Samples.from_states(still, corners.contiguous()), loss="paths")
 
 
 def test_wrong_samples_are_refused(few):

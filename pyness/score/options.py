@@ -1,0 +1,75 @@
+"""What ``fit_score`` refuses at the door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyness.errors import InputError, UnknownNameError
+from pyness.estimators.score_certificate import noisy
+from pyness.sampling import Samples
+from pyness.score import losses
+from pyness.score.paths import steerable
+from pyness.systems import System
+
+__all__ = ["check"]
+
+
+def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) -> None:
+    """Options out of range, and systems and samples that cannot be learnt from.
+
+    Raises:
+        InputError, UnknownNameError: the first of them.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed is {seed!r}", "give a whole number of at least 0")
+    for name in ("steps", "batch", "accumulate", "probes"):
+        if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
+            raise InputError(f"{name} is {options[name]!r}", "give a whole number of at least 1")
+    for name in ("learning_rate", "clip"):
+        if not options[name] > 0:
+            raise InputError(f"{name} is {options[name]!r}", "give a number greater than 0")
+    for name, high in (("held_out", 1.0), ("average", 1.0)):
+        if not 0 < options[name] < high:
+            raise InputError(f"{name} is {options[name]!r}", "give a fraction between 0 and 1")
+    if not 0 <= options["warm_up"] < 1:
+        raise InputError(f"warm_up is {options['warm_up']!r}", "give a share of the steps, from 0 to less than 1")
+    if options["loss"] not in losses.LOSSES:
+        raise UnknownNameError.of("loss", str(options["loss"]), losses.LOSSES)
+    if options["precision"] not in ("float32", "bfloat16"):
+        raise InputError(f"precision is {options['precision']!r}", "give 'float32' or 'bfloat16'")
+    alpha = options["alpha"]
+    if options["loss"] in ("implicit", "paths"):
+        if alpha is not None:
+            raise InputError(
+                f"alpha is {alpha!r} for loss {options['loss']!r}", "leave it out, or give loss='denoising'"
+            )
+    elif alpha is None or not alpha > 0:
+        raise InputError(f"alpha is {alpha!r} for loss {options['loss']!r}", "give a number greater than 0")
+    if options["residual"] and not bool(noisy(system).all()):
+        raise InputError(
+            f"residual is {options['residual']!r} for {system.name!r}, which has coordinates without noise",
+            "leave it out: it needs the score of all coordinates",
+        )
+    if options["residual"] < 0 or (options["residual"] and options["loss"] != "implicit"):
+        raise InputError(f"residual is {options['residual']!r}", "give a weight >= 0, with the implicit loss")
+    paths = options["paths"]
+    if paths is not None and (isinstance(paths, bool) or not isinstance(paths, int) or paths < 1):
+        raise InputError(f"paths is {paths!r}", "give a whole number of at least 1")
+    if paths is not None and options["loss"] != "paths":
+        raise InputError(f"paths is {paths!r} for loss {options['loss']!r}", "leave it out, or give loss='paths'")
+    if options["loss"] == "paths" and not steerable(system):
+        raise InputError(
+            f"loss is 'paths' for {system.name!r}, whose noise is not that of self-propulsion velocities alone",
+            "give 'implicit'",
+        )
+    if options["perturb"] not in ("g", "xg"):
+        raise InputError(f"perturb is {options['perturb']!r}", "give 'g' or 'xg'")
+    if system.domain.walled:
+        raise InputError(
+            f"system {system.name!r} has reflecting walls, where score matching needs surface terms",
+            "learn its landscape: pyness.fit_landscape",
+        )
+    if not system.diffusion.constant or system.diffusion.kind == "matrix":
+        raise InputError(f"the noise of {system.name!r} is no constant diagonal", "learn its landscape instead")
+    if samples.walkers < 2:
+        raise InputError(f"{samples.walkers} walker", "give at least two, one of them to judge the score by")
