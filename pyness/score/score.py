@@ -237,9 +237,10 @@ class Score:
 
     def _parts(self, flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
         system = self.system
-        # where every particle sees every other, it is their pairs that fill the memory
+        # where every particle sees every other, or so many neighbours as tokens, it is they that fill the memory
         crowded = isinstance(system, ParticleSystem) and system.cutoff is None
-        return flat.split(max(1, ENTRIES // (system.dim * (1 + system.n_particles // 8 if crowded else 1))))
+        seen = system.n_particles if crowded else getattr(self.network, "neighbours", 0)
+        return flat.split(max(1, ENTRIES // (system.dim * (1 + seen // 8))))
 
 
 def _kinds(system: ParticleSystem) -> list[int] | None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyness.errors import InputError, UnknownNameError
-from pyness.score import probing
+from pyness.score import Score, probing
 from pyness.score.attention import AttentionScore
 from pyness.score.contacts import ContactScore
 from pyness.score.dense import DenseScore
@@ -242,6 +242,21 @@ def test_touching_particles_have_finite_scores_and_gradients(kind):
     (s.square().sum() + terms.sum()).backward()
     assert torch.isfinite(s).all()
     assert all(torch.isfinite(p.grad).all() for p in made.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "together"),
+    [(AttentionScore, {}, 12), (LocalTransformer, {"neighbours": 16, "width": 16}, 4)],
+)
+def test_many_tokens_are_evaluated_a_few_states_at_a_time(kind, options, together, monkeypatch):
+    system, net = network("aoup-mips", kind, system={"n_particles": 20}, **options)
+    monkeypatch.setattr("pyness.score.score.ENTRIES", 12 * system.dim)
+    rows = []
+    net.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    x = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64)
+    pieces = Score(system, net, {}).score(x)
+    assert rows == [together] * (12 // together)
+    torch.testing.assert_close(system.split(pieces)[1], system.split(net(x))[1])
 
 
 def test_the_persistent_shift_is_exact_for_harmonic_forces():
