@@ -166,7 +166,7 @@ def mips(scale: float) -> None:
     for particles, known in ((256, 0.512), (1024, 0.574)):
         system = pyness.systems.get("aoup-mips", n_particles=particles)
         samples = pyness.sample(system, engine=ENGINE, walkers=max(4, int(scale * 4096 / particles)))
-        score = pyness.fit_score(system, samples, held_out=0.25, hidden=12, steps=max(50, int(scale * 190)))
+        score = pyness.fit_score(system, samples, held_out=0.25, steps=max(50, int(scale * 1000)))
         print(f"phase separation, {particles} particles")
         resolved(score.report(samples), particles, known)
         score.save(f"mips-{particles}.safetensors")

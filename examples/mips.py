@@ -1,6 +1,6 @@
 """The picture people know: persistent repelling discs, coloured by how far each is from equilibrium.
 
-    python examples/mips.py [--particles 256] [--time 10000] [--steps 160]
+    python examples/mips.py [--particles 256] [--time 10000] [--steps 1000]
 
 Samples the phase-separating system, learns the score of the activities, and prints how much of the exactly known
 entropy production of the activities the score resolves. The published size is ``--particles 4096 --time 20000``.
@@ -13,7 +13,7 @@ import pyness
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--particles", type=int, default=256)
 parser.add_argument("--time", type=float, default=10_000.0, help="burn-in; the persistence time is 10000")
-parser.add_argument("--steps", type=int, default=160)
+parser.add_argument("--steps", type=int, default=1000)
 parser.add_argument("--walkers", type=int, default=8)
 arguments = parser.parse_args()
 
