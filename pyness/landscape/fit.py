@@ -70,7 +70,7 @@ def fit_landscape(
         samples: at least a few thousand walkers; half of them (``held_out``) are kept for the report.
         seed: of everything random in the training.
         method: ``"enhanced" | "epr" | "hjb" | "flow"``. Options that a method has no use for are refused.
-        units: tanh units of the network (100, beyond four dimensions fewer); of a flow in each of two hidden layers (64).
+        units: tanh units of the network (100, fewer beyond four dimensions); of a flow in each of two layers (64).
         steps: Levenberg-Marquardt steps at the most (100), fewer once nothing changes; of a flow Adam steps (1000).
         points: states at which the residual is taken (10 000).
         contrast: samples, and reference points, of the contrast (40 000).
