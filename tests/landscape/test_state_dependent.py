@@ -46,10 +46,10 @@ def test_exact_samples(kind, monkeypatch):
 @pytest.mark.validate
 @pytest.mark.parametrize("kind", list(CASES))
 def test_sampled_from_the_equations(kind):
-    """The whole line, time step included: the entropy production within 2 % of what was prescribed."""
+    """The whole line, the bias of this step (0.8 %) included: the entropy production within 2 % of the truth."""
     system = _system(kind)
     samples = pyness.sample(
-        system, "EM:dt=0.002", "torch", walkers=10_000, burn_in=10.0, burn_in_dt=0.01, snapshots=20, spacing=0.5,
+        system, "EM:dt=0.001", "torch", walkers=10_000, burn_in=3.0, snapshots=20, spacing=0.5,
         start=double_well_states(10_000, 3), seed=0, dtype="float64", progress=False,
     )  # fmt: skip
     assert pyness.stationarity(system, samples).passed
