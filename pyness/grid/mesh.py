@@ -13,7 +13,7 @@ from scipy import sparse
 from pyness.errors import InputError
 from pyness.systems import System
 
-__all__ = ["Faces", "Mesh", "entry", "evaluate", "exchange"]
+__all__ = ["Faces", "Mesh", "along", "exchange"]
 
 CHUNK = 1 << 18  # points per call of the drift, which bounds its temporaries
 
@@ -144,8 +144,7 @@ def exchange(system: System, mesh: Mesh) -> Faces:
     for axis in range(mesh.dim):
         i, j = mesh.neighbours(axis)
         points = mesh.face_points(axis)
-        drift = evaluate(lambda x, k=axis: system.modified_drift(x)[..., k], points, "the drift")
-        D = evaluate(lambda x, k=axis: entry(system, x, k), points, "the diffusion")
+        drift, D = along(system, axis, points)
         if not bool((D > 0).all()):
             raise InputError(
                 f"the diffusion of {system.variables[axis]!r} is {D.min():.4g} at {_place(points[int(D.argmin())])}",
@@ -166,12 +165,22 @@ def exchange(system: System, mesh: Mesh) -> Faces:
     )
 
 
-def entry(system: System, x: torch.Tensor, axis: int) -> torch.Tensor:
-    D = system.diffusion(x)
-    return D.expand(x.shape[0]) if D.ndim == 0 else D[..., axis].expand(x.shape[0])
+def along(system: System, axis: int, points: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """``F_v`` and ``D`` of one axis at ``points: (n, d)``, ``(n,)`` each.
+
+    Raises:
+        InputError: one of them is not finite (the point is named).
+    """
+
+    def entry(x: torch.Tensor) -> torch.Tensor:
+        D = system.diffusion(x)
+        return D.expand(x.shape[0]) if D.ndim == 0 else D[..., axis].expand(x.shape[0])
+
+    drift = _evaluate(lambda x: system.modified_drift(x)[..., axis], points, "the drift")
+    return drift, _evaluate(entry, points, "the diffusion")
 
 
-def evaluate(field: Callable[[torch.Tensor], torch.Tensor], points: torch.Tensor, what: str) -> np.ndarray:
+def _evaluate(field: Callable[[torch.Tensor], torch.Tensor], points: torch.Tensor, what: str) -> np.ndarray:
     with torch.no_grad():
         values = torch.cat([field(part) for part in points.split(CHUNK)])
     if not bool(torch.isfinite(values).all()):

@@ -23,7 +23,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 from tqdm import tqdm
 
-from pyness.grid.mesh import Faces, entry, evaluate
+from pyness.grid.mesh import Faces, along
 from pyness.grid.stationary import incomplete_factors
 from pyness.systems import System
 
@@ -37,6 +37,10 @@ STEPS, SETTLED = 150, 1e-3  # until phi moves by less than this in a step, root 
 SOLVES, ACCURACY = 30, 1e-3
 CAREFUL = (1.0, 0.1)  # the most phi moves in a step, and the part of itself by which it moves more
 LARGE = 300.0
+# differences over the cells from three before to three after
+FIRST = np.array([-1, 9, -45, 0, 45, -9, 1]) / 60
+SECOND = np.array([2, -27, 270, -490, 270, -27, 2]) / 180
+SECOND_NEAR = np.array([0, -1, 16, -30, 16, -1, 0]) / 12
 
 
 def refined(system: System, faces: Faces, log_density: np.ndarray, progress: bool = False) -> tuple[np.ndarray, bool]:
@@ -50,7 +54,7 @@ def refined(system: System, faces: Faces, log_density: np.ndarray, progress: boo
         # what the scheme does not conserve, spread over all cells
         residual -= (p * residual).sum() / p.sum()
         # the rates of the process reversed in time, which is what R is linearised to
-        ratio = np.exp(np.clip(phi[faces.left] - phi[faces.right], -LARGE, LARGE))
+        ratio = _ratio(faces, phi)
         rates = replace(faces, forward=faces.backward * ratio, backward=faces.forward / ratio)
         implicit = (sparse.eye(n) / dt + rates.generator.T).tocsr()
         change = _solved(implicit, incomplete_factors(rates, implicit, np.ones(n)), residual)
@@ -72,6 +76,11 @@ def _solved(matrix: sparse.csr_matrix, factors: tuple, right: np.ndarray) -> np.
     return found if failed >= 0 and np.isfinite(found).all() else condition @ (right / scale)
 
 
+def _ratio(faces: Faces, phi: np.ndarray, part: slice = slice(None)) -> np.ndarray:
+    """Of the densities right and left of each face."""
+    return np.exp(np.clip(phi[faces.left[part]] - phi[faces.right[part]], -LARGE, LARGE))
+
+
 class _Equation:
     """``R(phi)`` on the cells; which scheme is taken where does not change on the way."""
 
@@ -81,8 +90,11 @@ class _Equation:
         far = (phi - phi.min() > FAR).reshape(mesh.shape)
         self.drift, self.divergence, self.diffusion, self.slope, self.walls, self.fitted = [], [], [], [], [], []
         for axis in range(mesh.dim):
-            F, dF = self._with_derivative(lambda x, k=axis: system.modified_drift(x)[..., k], axis, points)
-            D, dD = self._with_derivative(lambda x, k=axis: entry(system, x, k), axis, points)
+            step = 1e-4 * mesh.step[axis]
+            move = step * torch.eye(mesh.dim, dtype=points.dtype)[axis]
+            here, ahead, back = (along(system, axis, x) for x in (points, points + move, points - move))
+            F, D = (values.reshape(mesh.shape) for values in here)
+            dF, dD = (((b - a) / (2 * step)).reshape(mesh.shape) for a, b in zip(back, ahead, strict=True))
             self.drift.append(F)
             self.divergence.append(dF)
             self.diffusion.append(D)
@@ -91,28 +103,21 @@ class _Equation:
             self.walls.append(walls)
             self.fitted.append(fitted | far)
 
-    def _with_derivative(self, field, axis: int, points: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        step = 1e-4 * self.mesh.step[axis]
-        move = step * torch.eye(self.mesh.dim, dtype=points.dtype)[axis]
-        here, ahead, back = (evaluate(field, x, "the drift") for x in (points, points + move, points - move))
-        return here.reshape(self.mesh.shape), ((ahead - back) / (2 * step)).reshape(self.mesh.shape)
-
     def _walls(self, system: System, axis: int) -> tuple[tuple[np.ndarray, np.ndarray] | None, np.ndarray]:
         """The slope of ``phi`` at both walls, where there is no flux, and which cells near them are fitted instead."""
         mesh, fitted = self.mesh, np.zeros(self.mesh.shape, dtype=bool)
         if mesh.periodic[axis]:
             return None, fitted
-        slopes, along = [], np.moveaxis(fitted, axis, 0)
+        slopes, layers = [], np.moveaxis(fitted, axis, 0)
         for wall, near in ((mesh.low[axis], slice(0, GHOSTS)), (mesh.high[axis], slice(-GHOSTS, None))):
             axes = list(mesh.axes)
             axes[axis] = np.array([wall])
             at = mesh.points(tuple(axes))
-            F = evaluate(lambda x: system.modified_drift(x)[..., axis], at, "the drift")
-            D = evaluate(lambda x: entry(system, x, axis), at, "the diffusion")
+            F, D = along(system, axis, at)
             shape = [1 if k == axis else n for k, n in enumerate(mesh.shape)]
             slope = np.moveaxis((-F / D).reshape(shape), axis, 0)
             steep = np.abs(slope) * mesh.step[axis] > STEEP
-            along[near] |= steep
+            layers[near] |= steep
             slopes.append(np.moveaxis(np.where(steep, 0.0, slope), 0, axis))
         return tuple(slopes), fitted
 
@@ -131,8 +136,8 @@ class _Equation:
             near = self._neighbours(grid, axis)
             below, above = _one_sided(near, h)
             fast = np.maximum(np.abs(F - dD + 2 * D * below), np.abs(F - dD + 2 * D * above))
-            slope = np.where(low, _sixth(near, FIRST) / h, 0.5 * (below + above))
-            bend = np.where(low, _sixth(near, SECOND), _sixth(near, SECOND_NEAR)) / h**2
+            slope = np.where(low, _difference(near, FIRST) / h, 0.5 * (below + above))
+            bend = np.where(low, _difference(near, SECOND), _difference(near, SECOND_NEAR)) / h**2
             flow = np.where(low, 0.0, 0.5 * fast * (above - below))
             smooth = self.divergence[axis] + D * bend - (F - dD + D * slope) * slope + flow
             fitted, part = self.fitted[axis], slice(start, start + count)
@@ -143,8 +148,7 @@ class _Equation:
     def _fitted(self, phi: np.ndarray, part: slice) -> np.ndarray:
         """What exponentially fitted fluxes across the faces of one axis contribute."""
         f, n = self.faces, self.mesh.cells
-        left, right = f.left[part], f.right[part]
-        ratio = np.exp(np.clip(phi[left] - phi[right], -LARGE, LARGE))
+        left, right, ratio = f.left[part], f.right[part], _ratio(f, phi, part)
         out = np.bincount(left, f.forward[part] - f.backward[part] * ratio, n)
         return (out - np.bincount(right, f.forward[part] / ratio - f.backward[part], n)).reshape(self.mesh.shape)
 
@@ -161,12 +165,7 @@ class _Equation:
         return [padded[(slice(None),) * axis + (slice(k, k + n),)] for k in range(2 * GHOSTS + 1)]
 
 
-FIRST = np.array([-1, 9, -45, 0, 45, -9, 1]) / 60
-SECOND = np.array([2, -27, 270, -490, 270, -27, 2]) / 180
-SECOND_NEAR = np.array([0, -1, 16, -30, 16, -1, 0]) / 12
-
-
-def _sixth(near: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
+def _difference(near: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
     return sum(w * values for w, values in zip(weights, near, strict=True) if w)
 
 

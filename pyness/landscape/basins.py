@@ -148,17 +148,20 @@ class _Surface:
 
     def slope(self, y: torch.Tensor) -> torch.Tensor:
         """The gradient, without what points out of a wall that the state is at."""
-        return self._value_and_slope(y)[1]
+        return self._slope(y, self.network.places(self.plain(y), 1))
 
-    def _value_and_slope(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def value_and_slope(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         places = self.network.places(self.plain(y), 1)
+        return self.network.value(places), self._slope(y, places)
+
+    def _slope(self, y: torch.Tensor, places: Any) -> torch.Tensor:
         slope = self.network.gradient(places) * self.scale
         out = ((y <= self.low) & (slope > 0)) | ((y >= self.high) & (slope < 0))
         slope = torch.where(out, 0.0, slope)
         for normal, offset in zip(self.normals, self.offsets, strict=True):
             outwards = ((y @ normal >= offset - TOUCH) * (slope @ normal)).clamp_max(0.0)
             slope = slope - outwards[:, None] * normal
-        return self.network.value(places), slope
+        return slope
 
     def hessian(self, y: torch.Tensor, step: float = 1e-4) -> torch.Tensor:
         """``(n, d, d)`` at ``y: (n, d)``, by differences of the gradient."""
@@ -201,14 +204,14 @@ class _Surface:
     def _descended(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Where gradient descent takes states ``y: (n, d)``, and the potential there, ``(n,)``."""
         y, left = y.clone(), torch.arange(len(y))
-        value, slope = self._value_and_slope(y)
+        value, slope = self.value_and_slope(y)
         step, before = torch.full_like(y[:, :1], FIRST_STEP), value.clone()
         for descent in range(1, DESCENTS + 1):
             move = step[left] * slope[left]
             # a long step would leap over a ridge
             move = move * (LEAP / move.norm(dim=1, keepdim=True).clamp_min(LEAP))
             moved = self.within(y[left] - move)
-            tried, ahead = self._value_and_slope(moved)
+            tried, ahead = self.value_and_slope(moved)
             better = tried < value[left]
             went = left[better]
             y[went], value[went], slope[went] = moved[better], tried[better], ahead[better]
