@@ -3,12 +3,14 @@
     python benchmarks/landscapes.py double-well toggle-switch limit-cycle --seeds 0 1 2 3 4
     python benchmarks/landscapes.py cell-cycle-3d gaussian-mixture-12d lorenz toggle-switch-langevin --seeds 0 1 2 3 4
     python benchmarks/landscapes.py cell-cycle-8d stem-cell-52d
+    python benchmarks/landscapes.py cell-cycle-8d --samples runs/cell-cycle-8d/samples.zarr --seeds 1 2 3 4
     python benchmarks/landscapes.py double-well --adam 5000
 
 One line a run: errors on the published metric, the offset between basins, the entropy production rate against the
-truth, the certificate, shares of basins, and seconds of sampling, training and report. ``--adam`` trains the network of
-the EPR-Net paper (three hidden layers of 20, tanh) on the same samples for that many steps: EPR loss plus HJB residual
-on states at wider noise, Adam with a one-cycle rate.
+truth, the certificate, shares of basins, and seconds of sampling, training and report. With ``--samples`` nothing is
+drawn, and the seeds are those of the training alone: which walkers it learns from, its points, its units. ``--adam``
+trains the network of the EPR-Net paper (three hidden layers of 20, tanh) on the same samples for that many steps: EPR
+loss plus HJB residual on states at wider noise, Adam with a one-cycle rate.
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ def errors(error: dict) -> str:
     return line
 
 
-def run(system: pyness.System, seed: int, options: dict[str, int]) -> pyness.Samples:
+def run(system: pyness.System, seed: int, store: str | None, options: dict[str, int]) -> pyness.Samples:
     clock = [time.perf_counter()]
-    samples = pyness.sample(system, engine="torch", seed=seed)
+    samples = pyness.Samples.load(store) if store else pyness.sample(system, engine="torch", seed=seed)
     clock.append(time.perf_counter())
     landscape = pyness.fit_landscape(system, samples, seed=seed, **options)
     clock.append(time.perf_counter())
@@ -111,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("systems", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--samples", metavar="STORE", help="of one system, drawn before")
     parser.add_argument("--adam", type=int, metavar="STEPS")
     for name in ("units", "steps", "points"):
         parser.add_argument(f"--{name}", type=int, help="of fit_landscape, its default if not said")
@@ -119,7 +122,7 @@ def main() -> None:
     for name in options.systems:
         system = pyness.systems.get(name)
         for seed in options.seeds:
-            samples = run(system, seed, chosen)
+            samples = run(system, seed, options.samples, chosen)
             if options.adam:
                 adam(system, samples, seed, options.adam)
 
