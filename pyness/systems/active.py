@@ -192,6 +192,7 @@ def aoup_mips(
     beta: float = 7.5,
 ) -> ParticleSystem:
     """Motility-induced phase separation: persistent repelling discs in a periodic square (6.3)."""
+    few = n_particles <= 1024
     return ParticleSystem(
         "aoup-mips", n_particles, 2, OrnsteinUhlenbeckActivity(v0, gamma), eps,
         pair_force=contact_force(k, beta), cutoff=contact_cutoff(beta), box=packed_box(n_particles, packing),
@@ -199,9 +200,11 @@ def aoup_mips(
         parameters={"n_particles": n_particles, "packing": packing, "v0": v0, "gamma": gamma, "eps": eps, "k": k,
                     "beta": beta},
         solver=SPLIT_EM.format(0.1 / k),
-        # contacts forget within some tens of time units: many snapshots close to each other serve the score best
-        plan={"walkers": 4 if n_particles > 1024 else 16, "burn_in": 1 / gamma, "snapshots": 100,
-              "spacing": 0.01 / gamma},
+        # contacts forget within some tens of time units: many snapshots close to each other serve the score best. Of few
+        # particles they are stationary after a tenth of the persistence time, in which the box is crossed; dense
+        # phases of many form in several
+        plan={"walkers": 16 if few else 4, "burn_in": (0.5 if few else 1.0) / gamma, "burn_in_dt": 0.2 / k,
+              "snapshots": 100, "spacing": 0.005 / gamma},
         source=SOURCE,
     )  # fmt: skip
 
