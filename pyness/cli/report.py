@@ -92,7 +92,7 @@ def show_suite(results: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _topography(report: Mapping[str, Any]) -> list[list[str]]:
-    """Basins and the barriers between them, where there is more than one."""
+    """Basins and the lowest barriers that connect them, where there is more than one."""
     basins = report.get("basins", [])
     if len(basins) < 2:
         return []
@@ -100,7 +100,7 @@ def _topography(report: Mapping[str, Any]) -> list[list[str]]:
         [f"basin {k + 1}", _with_error(basin["population"]), f"of the samples; minimum at {_place(basin['at'])}"]
         for k, basin in enumerate(basins)
     ]
-    for saddle in report["saddles"]:
+    for saddle in (saddle for saddle in report["saddles"] if saddle.get("joins", True)):
         a, b = (k + 1 for k in saddle["between"])
         there, back = (_with_error(barrier) for barrier in saddle["barriers"])
         rows.append([f"  {a} to {b}", there, f"barrier; back {back}; at {_place(saddle['at'])}"])

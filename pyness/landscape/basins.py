@@ -57,12 +57,15 @@ class Saddle:
         at: ``(d,)``.
         barriers: how far it lies above each of the two minima, in units of the potential.
         exact: whether the slope vanishes there; at a wall, or where Newton's method fails, it is the top of the path.
+        joins: whether its basins are first connected here as a level rises: of ``n`` basins ``n - 1`` such saddles
+            make the disconnectivity graph (Becker, Karplus 1997), and any other way between two is higher than these.
     """
 
     between: tuple[int, int]
     at: torch.Tensor
     barriers: tuple[Estimate, Estimate]
     exact: bool
+    joins: bool
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Basins:
                     "at": s.at.tolist(),
                     "barriers": [barrier.to_dict() for barrier in s.barriers],
                     "exact": s.exact,
+                    "joins": s.joins,
                 }
                 for s in self.saddles
             ],
@@ -111,10 +115,11 @@ def find_basins(landscape: Landscape, samples: Samples) -> Basins:
     for k, at in enumerate(minima):
         share = _per_walker((label == k).double(), walker)
         basins.append(Basin(at, landscape.difference(at, minima[0]), Estimate.over_walkers(share)))
-    found = []
+    found, joining = [], _joining(surface, len(ends), saddles)
     for (a, b), top, exact in saddles:
         at = surface.plain(top)
-        found.append(Saddle((a, b), at, tuple(landscape.difference(at, minima[k]) for k in (a, b)), exact))
+        barriers = tuple(landscape.difference(at, minima[k]) for k in (a, b))
+        found.append(Saddle((a, b), at, barriers, exact, (a, b) in joining))
     return Basins(tuple(basins), tuple(found))
 
 
@@ -336,6 +341,18 @@ def _merged(
             lowest[pair] = (top, exact)
     label = torch.tensor([number[root(k)] for k in label.tolist()])
     return [ends[k] for k in kept], label, [(pair, top, exact) for pair, (top, exact) in sorted(lowest.items())]
+
+
+def _joining(
+    surface: _Surface, count: int, saddles: list[tuple[tuple[int, int], torch.Tensor, bool]]
+) -> set[tuple[int, int]]:
+    """Between which of ``count`` basins the saddles lie over which they are first connected (Kruskal's algorithm)."""
+    owner, joining = list(range(count)), set()
+    for (a, b), _, _ in sorted(saddles, key=lambda saddle: surface.value(saddle[1][None]).item()):
+        if owner[a] != owner[b]:
+            joining.add((a, b))
+            owner = [owner[a] if k == owner[b] else k for k in owner]
+    return joining
 
 
 def _per_walker(inside: torch.Tensor, walker: torch.Tensor) -> torch.Tensor:

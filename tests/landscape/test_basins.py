@@ -94,6 +94,26 @@ def test_three_in_a_row():
     assert sum(basin.population.value for basin in found.basins) == pytest.approx(1)
 
 
+def test_of_three_ways_between_three_wells_the_lowest_two_join_them():
+    system = pyness.System("triangle", 2, lambda x: -x, 1.0)
+    # the further apart two wells are, the higher the way between them
+    wells = torch.tensor([[0.0, 0.0], [4.0, 0.0], [2.6, 4.2]], dtype=torch.float64)
+
+    def phi(x):
+        return -torch.logsumexp(-0.5 * (x.unsqueeze(-2) - wells).square().sum(-1) * 3.0, dim=-1)
+
+    generator = torch.Generator().manual_seed(0)
+    x = wells.repeat(300, 1) + torch.randn(900, 2, generator=generator, dtype=torch.float64) / math.sqrt(3)
+    found = find_basins(Known(system, phi), pyness.Samples.from_states(system, x))
+    place = [int((wells - basin.at).norm(dim=1).argmin()) for basin in found.basins]
+    ways = {frozenset(place[k] for k in saddle.between): saddle for saddle in found.saddles}
+    assert set(ways) == {frozenset(pair) for pair in ((0, 1), (0, 2), (1, 2))}
+    heights = {pair: phi(saddle.at).item() for pair, saddle in ways.items()}
+    highest = max(heights, key=heights.get)
+    assert highest == {0, 2}
+    assert {pair for pair, saddle in ways.items() if saddle.joins} == set(ways) - {highest}
+
+
 def test_ripples_are_no_basins():
     """One well with a ripple of 0.2 k_B T on it, and a circle where the way round is the short way."""
     system = pyness.System("ripple", 1, lambda x: -x, 1.0)
