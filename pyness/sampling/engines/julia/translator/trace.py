@@ -105,7 +105,8 @@ class Tracer(TorchDispatchMode):
 
         ``structural`` says that floating numbers come from no parameter (``torch.ones``): whole where they can be.
         """
-        array = values.cpu().numpy()
+        # forced: a tangent that is zero everywhere has no storage of its own
+        array = values.numpy(force=True)
         if values.dtype.is_floating_point and not (structural and (array == np.rint(array)).all()):
             origin = self.origin()
             nodes = [self.graph.parameter(v, (*origin, i)) for i, v in enumerate(array.astype(np.float64).flat)]

@@ -61,6 +61,11 @@ def by_jvp(x):
     return torch.func.jvp(lambda z: torch.sin(z) * z.sum(), (x,), (ROW,))[1]
 
 
+def by_jvp_of_nothing(x):
+    """A part that does not move: its tangent has no storage."""
+    return torch.func.jvp(lambda z: torch.stack([torch.sin(z), torch.zeros_like(z)]), (x,), (ROW,))[1].sum(0)
+
+
 def pairs(x):
     positions = x.reshape(2, 2)
     apart = positions[:, None] - positions[None]
@@ -200,6 +205,7 @@ CASES = {
     "functional gradient": by_gradient,
     "autograd": by_autograd,
     "jvp": by_jvp,
+    "jvp of nothing": by_jvp_of_nothing,
     "vmap": lambda x: torch.vmap(lambda a, b: torch.exp(-a * a) * b)(x, ROW),
     "pair forces": pairs,
     "not used": lambda x: x + 0 * torch.exp(x),
