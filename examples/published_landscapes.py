@@ -27,4 +27,5 @@ for name in sys.argv[1:] or SYSTEMS:
     landscape = pyness.fit_landscape(system, samples, seed=0, units=40, steps=30, reduce=reduce)
     report = landscape.report(samples)
     print(report)
-    pyness.plots.overview(landscape, samples, report, path=f"{name}.png", coordinates=coordinates)
+    shown = samples if reduce is None else landscape.reduced(samples)
+    pyness.plots.overview(landscape, shown, report, path=f"{name}.png", coordinates=coordinates)

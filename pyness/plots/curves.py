@@ -43,13 +43,14 @@ def profile(
         cap: upper end of the ordinate.
 
     Raises:
-        InputError: an unknown coordinate, or neither samples nor a potential to draw.
+        InputError: an unknown coordinate, neither samples nor a potential to draw, samples of another system.
     """
     system = steady.system
     if not 0 <= coordinate < system.dim:
         raise InputError(f"coordinate is {coordinate}", f"give one of 0 .. {system.dim - 1}")
+    states = None if samples is None else states_of(samples, system)
     drawn = system.dim <= 2 and hasattr(steady, "potential")
-    if not drawn and samples is None:
+    if not drawn and states is None:
         raise InputError(f"system {system.name!r} has {system.dim} coordinates and no potential", "pass samples=")
     ax = new_axes(ax)
     low, high = (np.array(corner, dtype=float) for corner in system.window)
@@ -68,8 +69,8 @@ def profile(
             band = 2 * _marginal_error(steady, nodes, coordinate)
             ax.fill_between(axes[coordinate], learnt - band, learnt + band, color=COLOURS[0], alpha=0.3, lw=0)
         reach = float(learnt.max())
-    if samples is not None:
-        values = states_of(samples)[:, coordinate].double().cpu().numpy()
+    if states is not None:
+        values = states[:, coordinate].double().cpu().numpy()
         centre, height, error = _counted(values, low[coordinate], high[coordinate])
         ax.errorbar(
             centre, height, 2 * error, fmt="o", ms=3, color=COLOURS[1], elinewidth=0.8, label="samples", zorder=3

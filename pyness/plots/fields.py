@@ -75,10 +75,11 @@ def planar_field(
         resolution: nodes per axis for d = 2; a third of it in bins, smoothed over one, for d > 2.
 
     Raises:
-        InputError: one coordinate only, coordinates that do not exist, d > 2 without samples.
+        InputError: one coordinate only, coordinates that do not exist, d > 2 without samples, those of another system.
     """
     system = steady.system
     first, second = _two(system, coordinates)
+    states = None if samples is None else states_of(samples, system)
     low, high = system.window if window is None else window
     if window is None or len(low) != 2:
         low, high = [low[first], low[second]], [high[first], high[second]]
@@ -86,17 +87,30 @@ def planar_field(
     names = (system.variables[first], system.variables[second])
     if system.dim == 2 and hasattr(steady, "potential"):
         return _on_nodes(steady, (first, second), names, low, high, resolution, unit)
-    if samples is None:
+    if states is None:
         raise InputError(
             f"a map of {system.name!r} (d = {system.dim}) counts samples and none were given",
             "pass samples=; without them only a potential in two dimensions can be drawn",
         )
-    return _from_samples(steady, states_of(samples), (first, second), names, low, high, max(resolution // 3, 8))
+    return _from_samples(steady, states, (first, second), names, low, high, max(resolution // 3, 8))
 
 
-def states_of(samples: Any) -> torch.Tensor:
-    """``(n, d)`` float64 states of ``Samples`` or of an array ``(..., d)``."""
+def states_of(samples: Any, system: System | None = None) -> torch.Tensor:
+    """``(n, d)`` states of ``Samples`` or of an array ``(..., d)``.
+
+    Raises:
+        InputError: of another dimension, or other coordinates, than ``system`` has.
+    """
     states = torch.as_tensor(getattr(samples, "states", samples))
+    if system is not None:
+        remedy = f"give states (..., {system.dim}) of it; of a reduced landscape: landscape.reduced(samples)"
+        if states.shape[-1] != system.dim:
+            raise InputError(f"states are {tuple(states.shape)} and {system.name!r} has d = {system.dim}", remedy)
+        own = getattr(getattr(samples, "system", None), "variables", system.variables)
+        if own != system.variables:
+            raise InputError(
+                f"samples are of ({', '.join(own)}) and {system.name!r} has ({', '.join(system.variables)})", remedy
+            )
     return states.reshape(-1, states.shape[-1])
 
 

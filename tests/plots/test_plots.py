@@ -276,6 +276,15 @@ def test_refusals(arguments, options, words):
         plots.landscape(*arguments, **options)
 
 
+@pytest.mark.parametrize("draw", [plots.profile, plots.landscape, plots.overview])
+def test_samples_of_another_system_are_refused(exact, cloud, draw):
+    with pytest.raises(InputError, match=r"states are \(200, 100, 3\) and 'double-well' has d = 2; give states"):
+        draw(exact, cloud)
+    other = SimpleNamespace(states=cloud[..., :2], system=SimpleNamespace(variables=("x1", "x2")))
+    with pytest.raises(InputError, match=r"of \(x1, x2\) and 'double-well' has \(x, y\).*landscape\.reduced"):
+        draw(exact, other)
+
+
 @pytest.mark.parametrize("colours", [DEEP, HEAT])
 def test_lightness_of_the_maps_runs_evenly(colours):
     steps = np.diff(lightness(colours(np.linspace(0, 1, 33))))
