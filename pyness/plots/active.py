@@ -40,7 +40,7 @@ def particles(
     values = torch.as_tensor(values).detach().cpu().double().numpy()
     positive = values[np.isfinite(values) & (values > 0)]
     low, high = np.quantile(positive, [0.02, 0.995]) if positive.size else (1.0, 10.0)
-    x, values = _across_seams(x, values, system.periods, radius)
+    x, values = _across_seams(x, values, system.box.low, system.periods, radius)
     size = np.full(len(x), 2 * radius)
     discs = EllipseCollection(size, size, np.zeros(len(x)), units="xy", offsets=x, offset_transform=ax.transData)
     discs.set(array=np.clip(np.where(values > 0, values, low), low, high), cmap=HEAT, norm=LogNorm(low, high))
@@ -51,22 +51,23 @@ def particles(
         ax.set(xlim=(x[:, 0].min() - margin, x[:, 0].max() + margin))
         ax.set(ylim=(x[:, 1].min() - margin, x[:, 1].max() + margin))
     else:
-        ax.set(xlim=(0, system.periods[0]), ylim=(0, system.periods[1]))
+        (left, below), (right, above) = system.box.low, system.box.high
+        ax.set(xlim=(left, right), ylim=(below, above))
     ax.set(aspect="equal", xlabel="$x$", ylabel="$y$")
     colourbar(ax, discs, label)
     return ax
 
 
 def _across_seams(
-    x: np.ndarray, values: np.ndarray, periods: tuple[float | None, ...], radius: float
+    x: np.ndarray, values: np.ndarray, corner: tuple[float, ...], periods: tuple[float | None, ...], radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Discs, and once more those that reach across a side of the box where they come out again."""
-    for axis, period in enumerate(periods):
+    for axis, (start, period) in enumerate(zip(corner, periods, strict=True)):
         if period is None:
             continue
         step = np.zeros(x.shape[1])
         step[axis] = period
-        low, high = x[:, axis] < radius, x[:, axis] > period - radius
+        low, high = x[:, axis] < start + radius, x[:, axis] > start + period - radius
         x = np.concatenate([x, x[low] + step, x[high] - step])
         values = np.concatenate([values, values[low], values[high]])
     return x, values

@@ -13,7 +13,7 @@ from pyness import plots
 from pyness.errors import InputError
 from pyness.estimators.estimate import Estimate
 from pyness.estimators.local import local_epr
-from pyness.systems import get
+from pyness.systems import Box, OrnsteinUhlenbeckActivity, ParticleSystem, get
 from pyness.systems.derivatives import jacobian
 
 
@@ -38,6 +38,19 @@ def _images(drawn, discs, width=10.0, radius=1.0) -> bool:
     images = (discs + shifts)[np.abs(shifts).any(-1)[:, 0]].reshape(-1, 2)
     reaching = images[((images > -radius) & (images < width + radius)).all(-1)]
     return sorted(map(tuple, np.round(drawn, 6))) == sorted(map(tuple, np.round(reaching, 6)))
+
+
+def test_a_box_is_drawn_where_it_lies():
+    system = ParticleSystem(
+        "own", 60, 2, OrnsteinUhlenbeckActivity(0.1, 1.0), box=Box([-3.0, 2.0], [3.0, 8.0], "periodic")
+    )
+    x = system.draw_start("uniform", 1, torch.Generator().manual_seed(0), torch.float64)[0]
+    ax = plots.particles(system, x, torch.ones(60), radius=0.3)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((-3, 3), (2, 8))
+    drawn = ax.collections[0].get_offsets() + np.array([3.0, -2.0])
+    np.testing.assert_allclose(drawn[:60], system.split(x)[0].numpy() + np.array([3.0, -2.0]))
+    assert len(drawn) > 60
+    assert _images(drawn[60:], drawn[:60], width=6.0, radius=0.3)
 
 
 def test_discs_have_the_colours_of_their_values():
