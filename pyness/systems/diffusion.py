@@ -23,25 +23,41 @@ class Diffusion:
         spec: a float, a ``(d,)`` sequence (the diagonal), a constant ``(d, d)`` matrix, or a function of
             ``x: (..., d)`` that returns ``(..., 1)`` (a number), ``(..., d)`` (the diagonal) or ``(..., d, d)``.
         dim: the dimension ``d``.
+        divergence: ``div D`` as a function of ``x`` that returns ``(..., d)``, for a function of the state; found by
+            automatic differentiation if not given, and held against that in ``check`` if it is.
 
     Attributes:
         kind: ``"scalar" | "diagonal" | "matrix"``.
         constant: whether ``D`` is the same everywhere (additive noise).
         value: the constant as a float64 tensor of shape ``()``, ``(d,)`` or ``(d, d)``; None for a function.
+        supplied: the ``divergence`` that was given, or None.
 
     Raises:
-        SystemDefinitionError: wrong shape, non-finite, negative, zero throughout or non-symmetric values.
+        SystemDefinitionError: wrong shape, non-finite, negative, zero throughout or non-symmetric values; a divergence
+            of a constant, or one that is no function.
     """
 
-    def __init__(self, spec: float | Sequence[float] | torch.Tensor | Callable, dim: int) -> None:
+    def __init__(
+        self,
+        spec: float | Sequence[float] | torch.Tensor | Callable,
+        dim: int,
+        divergence: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
         self.dim = dim
         self.function = spec if callable(spec) and not isinstance(spec, torch.Tensor) else None
         self.constant = self.function is None
+        if divergence is not None and self.constant:
+            raise SystemDefinitionError("diffusion_divergence of a constant diffusion", "leave it out, it is zero")
+        if divergence is not None and not callable(divergence):
+            raise SystemDefinitionError(
+                f"diffusion_divergence is {divergence!r}", "give a function of x: (..., d) that returns (..., d)"
+            )
+        self.supplied = divergence
         self.value = None
         if self.constant:
             self._set_constant(spec)
         else:
-            # which of the two shapes a function returns is read once, at the origin of the batch
+            # which of the three shapes a function returns is read once, by check
             self.kind = None
 
     def _set_constant(self, spec) -> None:
@@ -116,6 +132,38 @@ class Diffusion:
             )
         for point, value in zip(x, out, strict=True):
             self._refuse_bad(value, where=f" at x = {[round(v, 4) for v in point.tolist()]}")
+        if self.supplied is not None:
+            self._compare_divergence(x, out)
+
+    def _compare_divergence(self, x: torch.Tensor, D: torch.Tensor) -> None:
+        exact = self._differentiated(x)
+        for batch, expected in ((x, exact), (x[0], exact[0])):
+            try:
+                given = self.supplied(batch)
+            except Exception as error:
+                raise SystemDefinitionError(
+                    f"diffusion_divergence(x) failed for x of shape {tuple(batch.shape)}: {type(error).__name__}: "
+                    f"{(str(error).strip() or 'no message').splitlines()[0]}",
+                    "write it for x: (..., d), with x[..., i] for coordinate i",
+                ) from error
+            shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+            if shape != tuple(batch.shape) or given.dtype != batch.dtype:
+                seen = shape if shape != tuple(batch.shape) else given.dtype
+                raise SystemDefinitionError(
+                    f"diffusion_divergence(x) returned {seen} for x of shape {tuple(batch.shape)}, {batch.dtype}",
+                    "return (..., d), constants converted with .to(x)",
+                )
+            slack = 1e-6 * exact.abs().max() + 1e-12 * D.abs().max()
+            # written so that NaN is refused as well
+            wrong = ~((given - expected).abs() <= slack)
+            if bool(wrong.any()):
+                row = tuple(wrong.nonzero()[0].tolist())
+                place = [round(v, 4) for v in batch[row[:-1]].tolist()]
+                raise SystemDefinitionError(
+                    f"diffusion_divergence gives {given[row].item():.6g} for coordinate {row[-1]} at x = {place}, "
+                    f"where that of diffusion is {expected[row].item():.6g}",
+                    "give (div D)_i = sum_j d_j D_ij, or leave it out",
+                )
 
     @property
     def additive(self) -> bool:
@@ -165,6 +213,9 @@ class Diffusion:
         """``(div D)_i = sum_j d_j D_ij`` at ``x: (..., d)``, shape ``(..., d)``; zero for a constant."""
         if self.constant:
             return torch.zeros_like(x)
+        return self._differentiated(x) if self.supplied is None else self.supplied(x)
+
+    def _differentiated(self, x: torch.Tensor) -> torch.Tensor:
         if self.kind == "diagonal":
             return torch.diagonal(jacobian(self.function, x), dim1=-2, dim2=-1)
         columns = jacobian(lambda y: self.function(y).flatten(-2), x)

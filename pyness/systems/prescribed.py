@@ -28,6 +28,7 @@ def from_potential(
     domain: Box,
     variables: Sequence[str] | None = None,
     *,
+    diffusion_divergence: Field | None = None,
     epr: float | None = None,
     parameters: Mapping[str, Any] | None = None,
     **recommended: Any,
@@ -39,7 +40,7 @@ def from_potential(
 
     Args:
         potential: ``Phi = -log p`` up to a constant, ``(..., d) -> (...)`` made of torch operations.
-        diffusion: as for ``System``.
+        diffusion, diffusion_divergence: as for ``System``.
         rotation: the antisymmetric ``A``, ``(d, d)``, or a function of ``x`` returning ``(..., d, d)``.
         domain: open or periodic; a wall would need a current along it.
         epr: the entropy production rate ``E[v . D^{-1} v]``, where known; in one or two dimensions it is found by
@@ -51,7 +52,7 @@ def from_potential(
     """
     if domain.walled:
         raise SystemDefinitionError("a prescribed steady state in a box with walls", "give an open or periodic domain")
-    noise = Diffusion(diffusion, dim)
+    noise = Diffusion(diffusion, dim, diffusion_divergence)
     x = domain.uniform(16, torch.Generator().manual_seed(0), dtype=torch.float64)
     noise.check(x)
     turn = rotation if callable(rotation) and not isinstance(rotation, torch.Tensor) else _constant(rotation, dim)
@@ -76,8 +77,8 @@ def from_potential(
         epr = _quadrature(potential, noise, velocity, domain)
     truth = Truth(epr=epr, potential=lambda x: scale * potential(x), source="prescribed density and current")
     return System(
-        name, dim, drift, diffusion, domain, variables, parameters=parameters, truth=truth,
-        source="built from its steady state", **recommended,
+        name, dim, drift, diffusion, domain, variables, diffusion_divergence=diffusion_divergence,
+        parameters=parameters, truth=truth, source="built from its steady state", **recommended,
     )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ class System:
         drift: ``F``, a function of ``x: (..., d)`` made of torch operations, returning ``(..., d)``.
         diffusion: ``D`` as a float, a ``(d,)`` sequence (diagonal), a constant ``(d, d)`` matrix, or a function of
             ``x`` returning ``(..., 1)`` (a number), ``(..., d)`` or ``(..., d, d)``.
+        diffusion_divergence: ``(div D)_i = sum_j d_j D_ij`` of such a function, ``(..., d)``, where one knows it better
+            or quicker than automatic differentiation, against which it is checked.
         domain: a ``Box``; without one, open space with walkers started in ``[-1, 1]^d``.
         variables: ``d`` names of the coordinates; ``x1 ... xd`` if not given.
         parameters: the numbers the drift was built from, for files and tables.
@@ -53,6 +55,7 @@ class System:
         domain: Box | None = None,
         variables: Sequence[str] | None = None,
         *,
+        diffusion_divergence: Callable[[torch.Tensor], torch.Tensor] | None = None,
         parameters: Mapping[str, Any] | None = None,
         solver: str | None = None,
         plan: Mapping[str, Any] | None = None,
@@ -75,7 +78,7 @@ class System:
             )
         self.variables = self._names(variables)
         self._drift = drift
-        self.diffusion = Diffusion(diffusion, dim)
+        self.diffusion = Diffusion(diffusion, dim, diffusion_divergence)
         self.parameters = dict(parameters or {})
         self.solver = solver
         self.plan = dict(plan or {})
@@ -182,9 +185,10 @@ class System:
         scaled = D.value * factor if D.constant else lambda x: factor * D(x)
         if modified and not D.constant:
             drift = lambda x: self._drift(x) + (factor - 1) * D.divergence(x)  # noqa: E731
+        divergence = None if D.supplied is None else lambda x: factor * D.supplied(x)
         return System(
             f"{self.name} x{factor:g}", self.dim, drift, scaled, self.domain, self.variables,
-            parameters=self.parameters, window=self.window, source=self.source,
+            diffusion_divergence=divergence, parameters=self.parameters, window=self.window, source=self.source,
         )  # fmt: skip
 
     @property

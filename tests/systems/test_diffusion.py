@@ -154,3 +154,74 @@ def test_refuses_constants_that_are_no_diffusion(spec, words):
 def test_refuses_functions_that_are_no_diffusion_and_says_where(function, words):
     with pytest.raises(SystemDefinitionError, match=words):
         Diffusion(function, 2).check(torch.tensor([[1.0, 1.0], [2.0, 0.5], [-1.0, 1.0], [1.0, 3.0]]))
+
+
+def number(x: torch.Tensor) -> torch.Tensor:
+    return 1 + x[..., :1] ** 2 * x[..., 1:]
+
+
+def number_divergence(x: torch.Tensor) -> torch.Tensor:
+    return torch.stack([2 * x[..., 0] * x[..., 1], x[..., 0] ** 2], dim=-1)
+
+
+def diagonal(x: torch.Tensor) -> torch.Tensor:
+    return 1 + x**2
+
+
+def matrix(x: torch.Tensor) -> torch.Tensor:
+    a, b = x.unbind(-1)
+    return torch.stack([3 + a**2, a * b, a * b, 3 + b**2], dim=-1).unflatten(-1, (2, 2))
+
+
+SUPPLIED = {
+    "number": (number, number_divergence),
+    "diagonal": (diagonal, lambda x: 2 * x),
+    # d_a (3 + a^2) + d_b (a b), d_a (a b) + d_b (3 + b^2)
+    "matrix": (matrix, lambda x: 3 * x),
+    "none": (lambda x: 1 + x.flip(-1) ** 2, torch.zeros_like),
+}
+
+
+@pytest.mark.parametrize("kind", list(SUPPLIED))
+def test_a_divergence_that_is_given_is_checked_and_taken(kind):
+    function, divergence = SUPPLIED[kind]
+    calls = []
+
+    def counted(x):
+        calls.append(x.shape)
+        return divergence(x)
+
+    given, found, x = Diffusion(function, 2, counted), Diffusion(function, 2), points(0, 5, 2).abs()
+    given.check(x)
+    found.check(x)
+    calls.clear()
+    assert torch.allclose(given.divergence(x), found.divergence(x))
+    assert calls == [x.shape]
+
+
+@pytest.mark.parametrize("kind", list(SUPPLIED))
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (
+            lambda f: lambda x: 1.01 * f(x) + 0.01,
+            r"gives [\d.-]+ for coordinate 0 at x = \[.*where that of diffusion is",
+        ),
+        (lambda f: lambda x: f(x) * math.nan, "gives nan for coordinate 0"),
+        (lambda f: lambda x: f(x)[..., 0], r"returned \(5,\) for x of shape \(5, 2\)"),
+        (lambda f: lambda x: f(x).float(), "returned torch.float32"),
+        (lambda f: lambda x: f(x[:, :2]), "failed for x of shape"),
+        (lambda f: lambda x: 0.0, "returned float"),
+    ],
+)
+def test_a_wrong_divergence_is_refused_in_one_line(kind, wrong, words):
+    function, divergence = SUPPLIED[kind]
+    with pytest.raises(SystemDefinitionError, match=words) as caught:
+        Diffusion(function, 2, wrong(divergence)).check(points(0, 5, 2).abs())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("spec", "given", "words"), [(0.1, torch.zeros_like, "constant"), (diagonal, 2.0, "is 2.0")])
+def test_a_divergence_without_use_is_refused(spec, given, words):
+    with pytest.raises(SystemDefinitionError, match=words):
+        Diffusion(spec, 2, given)

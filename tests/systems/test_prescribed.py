@@ -53,6 +53,20 @@ def test_the_identities_find_what_was_prescribed(diffusion, rotation):
     assert abs(found.midpoint.value - system.truth.epr) < 4 * found.midpoint.stderr
 
 
+def test_a_divergence_of_the_diffusion_may_be_given():
+    def divergence(x: torch.Tensor) -> torch.Tensor:
+        slope = 0.05 / torch.cosh(x[..., 0] - 1.5) ** 2
+        return torch.stack([slope, torch.zeros_like(slope)], dim=-1)
+
+    turn, x = [[0.0, 0.05], [-0.05, 0.0]], double_well_states(50, 4)
+    plain = pyness.systems.from_potential("made", 2, well, number, turn, BOX)
+    given = pyness.systems.from_potential("made", 2, well, number, turn, BOX, diffusion_divergence=divergence)
+    assert given.diffusion.supplied is divergence
+    torch.testing.assert_close(given.drift(x), plain.drift(x), rtol=1e-10, atol=1e-12)
+    with pytest.raises(SystemDefinitionError, match="diffusion_divergence gives 0 for coordinate 0"):
+        pyness.systems.from_potential("made", 2, well, number, turn, BOX, diffusion_divergence=torch.zeros_like)
+
+
 def test_it_is_the_case_of_the_physics_page():
     case = state_dependent()
     system = pyness.systems.from_potential("made", 2, well, matrix_diffusion, [[0.0, 0.05], [-0.05, 0.0]], BOX)

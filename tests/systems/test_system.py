@@ -43,6 +43,31 @@ def test_modified_drift_subtracts_the_divergence_of_the_diffusion():
     assert system.potential_scale == 1.0
 
 
+def test_a_given_divergence_goes_wherever_the_diffusion_goes():
+    """Through ``F_v``, its divergence, and the copies at other noise that the clouds of a landscape are drawn with."""
+    calls = []
+
+    def divergence(x):
+        calls.append(x.shape)
+        return 2 * x
+
+    plain = mine(diffusion=lambda x: 1 + x**2)
+    given = mine(diffusion=lambda x: 1 + x**2, diffusion_divergence=divergence)
+    x = torch.tensor([[0.5, -0.2], [0.1, 0.7]], dtype=torch.float64)
+    for change in (lambda s: s, lambda s: s.with_noise(3.0), lambda s: s.with_noise(3.0, modified=True)):
+        mine_, theirs = change(given), change(plain)
+        calls.clear()
+        assert torch.allclose(mine_.diffusion.divergence(x), theirs.diffusion.divergence(x))
+        assert torch.allclose(mine_.modified_drift(x), theirs.modified_drift(x))
+        assert torch.allclose(mine_.drift_and_divergence(x)[1], theirs.drift_and_divergence(x)[1])
+        assert len(calls) >= 3
+
+
+def test_a_wrong_divergence_is_met_at_the_door():
+    with pytest.raises(SystemDefinitionError, match=r"where that of diffusion is .*; give \(div D\)_i"):
+        mine(diffusion=lambda x: 1 + x**2, diffusion_divergence=lambda x: x)
+
+
 @pytest.mark.parametrize(
     ("diffusion", "scale"), [(0.1, 0.1), ([0.1, 0.1], 0.1), ([0.1, 0.2], 1.0), (lambda x: 0.1 + 0 * x, 1.0)]
 )
