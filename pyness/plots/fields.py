@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from pyness.errors import InputError
 from pyness.systems import System
 
-__all__ = ["PlanarField", "Steady", "planar_field", "states_of"]
+__all__ = ["PlanarField", "Steady", "is_reduced", "planar_field", "states_of"]
 
 CHUNK = 1 << 16
 SMOOTHING = 1.0  # in bins, of what is counted from samples
@@ -43,6 +43,7 @@ class PlanarField:
         epr: local entropy production, k_B per unit time and area.
         unit: what one unit of ``potential`` is called, ``U / D`` or ``-ln p``.
         marginal: whether it was counted from samples of more than two dimensions.
+        apparent: whether ``epr`` is that of the closed dynamics of collective variables.
     """
 
     x: np.ndarray
@@ -54,6 +55,7 @@ class PlanarField:
     epr: np.ndarray
     unit: str
     marginal: bool = False
+    apparent: bool = False
 
 
 def planar_field(
@@ -86,13 +88,20 @@ def planar_field(
     unit = r"$U / D$" if system.diffusion.scalar else r"$-\ln\, p$"
     names = (system.variables[first], system.variables[second])
     if system.dim == 2 and hasattr(steady, "potential"):
-        return _on_nodes(steady, (first, second), names, low, high, resolution, unit)
+        field = _on_nodes(steady, (first, second), names, low, high, resolution, unit)
+        return replace(field, apparent=is_reduced(steady))
     if states is None:
         raise InputError(
             f"a map of {system.name!r} (d = {system.dim}) counts samples and none were given",
             "pass samples=; without them only a potential in two dimensions can be drawn",
         )
-    return _from_samples(steady, states, (first, second), names, low, high, max(resolution // 3, 8))
+    field = _from_samples(steady, states, (first, second), names, low, high, max(resolution // 3, 8))
+    return replace(field, apparent=is_reduced(steady))
+
+
+def is_reduced(steady: Steady) -> bool:
+    """Whether it is of collective variables, whose closed dynamics has an entropy production of its own."""
+    return hasattr(steady, "reduced")
 
 
 def states_of(samples: Any, system: System | None = None) -> torch.Tensor:

@@ -32,7 +32,8 @@ def overview(
     Args:
         steady: a landscape, also of a grid (``GridSolution.landscape``).
         samples: ``Samples`` or states ``(..., d)``; needed for d > 2, otherwise shown in the third panel.
-        report: a ``Report``, whose EPR, bounds and certificate go into the heading.
+        report: a ``Report``, whose EPR, bounds and certificate go into the heading; of a reduced landscape both the
+            full EPR with its bounds and the apparent one, which alone the second panel shows.
         path: where to save the figure.
         truth: what the third panel compares with, as for :func:`pyness.plots.profile`.
         cap: of the potential, in units of ``D``.
@@ -78,14 +79,19 @@ def _mark(ax: Axes, found: Any) -> None:
 
 
 def _heading(system: Any, report: Any) -> str:
-    parts = [system.name]
+    parts, found = [system.name], []
     if system.diffusion.scalar:
         parts.append(f"$D$ = {system.diffusion.scalar:g}")
+    apparent = getattr(report, "apparent_epr", None)
     if report is not None:
-        parts.append(f"EPR {report.epr} $k_B$ per unit time")
+        found.append(f"{'EPR' if apparent is None else 'full EPR'} {report.epr} $k_B$ per unit time")
         lower, upper = getattr(report, "epr_lower", None), getattr(report, "epr_upper", None)
         if lower is not None and upper is not None:
-            parts.append(f"bounds {lower.value:.4g} to {upper.value:.4g}")
+            found.append(f"bounds {lower.value:.4g} to {upper.value:.4g}")
+        if apparent is not None:
+            found.append(f"apparent EPR {apparent}")
         if getattr(report, "gradient_error", None) is not None:
-            parts.append(f"gradient error {100 * report.gradient_error.value:.2g} %")
-    return "   ·   ".join(parts)
+            found.append(f"gradient error {100 * report.gradient_error.value:.2g} %")
+    # two rates are too much for one line
+    lines = [parts + found] if apparent is None else [parts, found]
+    return "\n".join("   ·   ".join(line) for line in lines)

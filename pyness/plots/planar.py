@@ -80,6 +80,8 @@ def flow(
 def local_epr(steady: Steady | PlanarField, samples: Any = None, *, ax: Axes | None = None, **where: Any) -> Axes:
     """Where entropy is produced: ``p v . D^{-1} v``, whose integral over the plane is the EPR.
 
+    Of a reduced landscape that is the apparent EPR of its closed dynamics, not the full one, and the title says so.
+
     Args:
         steady, samples, ax, where: as for :func:`landscape`.
     """
@@ -93,7 +95,7 @@ def local_epr(steady: Steady | PlanarField, samples: Any = None, *, ax: Axes | N
     ax.contour(field.x, field.y, U, levels=[2, 5, 10], colors="#5b6672", linewidths=0.45, alpha=0.7, zorder=1)
     colourbar(ax, mesh, r"$k_B$ per unit time and area")
     _frame(ax, field)
-    title(ax, "Local entropy production")
+    title(ax, "Apparent local entropy production" if field.apparent else "Local entropy production")
     return ax
 
 

@@ -188,6 +188,22 @@ def test_overview_says_what_the_report_says(exact, tmp_path):
     assert panels[0].get_xlim() == panels[1].get_xlim() == panels[2].get_xlim() == (0, 3)
 
 
+def test_a_reduced_landscape_shows_the_apparent_rate_and_names_both(exact):
+    report = SimpleNamespace(epr=Estimate(9.5, 0.1), apparent_epr=Estimate(2.17, 0.01))
+    assert "full" not in plots.overview(exact, resolution=30).get_suptitle()
+    exact.reduced = lambda samples: samples
+    figure = plots.overview(exact, None, report, resolution=30)
+    heading = figure.get_suptitle()
+    assert "full EPR 9.50 ± 0.10" in heading
+    assert "apparent EPR 2.170 ± 0.010" in heading
+    assert figure.axes[1].get_title(loc="left") == "Apparent local entropy production"
+    assert plots.local_epr(Exact(), resolution=30).get_title(loc="left") == "Local entropy production"
+    three = Rotor()
+    three.reduced = exact.reduced
+    states = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    assert plots.local_epr(three, states).get_title(loc="left") == "Apparent local entropy production"
+
+
 def test_a_score_without_a_potential_is_drawn_from_its_samples(exact):
     score = SimpleNamespace(system=exact.system, current_velocity=exact.current_velocity)
     samples = exact.system.domain.uniform(2000, torch.Generator().manual_seed(0))
