@@ -167,14 +167,20 @@ def _best_start(
 
 
 def _scaled(system: System, start: Landscape, states: torch.Tensor) -> Network:
-    """The network of ``start`` with its potential in units of this system's noise."""
-    ratio = start.system.potential_scale / system.potential_scale
+    """The network of ``start`` with its potential in units of this system's noise, the mean over ``states: (n, d)``."""
+    ratio = _noise(start.system, states) / _noise(system, states)
     tensors = {name: tensor.to(states) for name, tensor in start.network.tensors.items()}
     tensors |= {name: ratio * tensors[name] for name in ("output", "quadratic")}
     if start.network.base is not None:
         # the functions of fast coordinates know the noise
         tensors["known"] = torch.cat([ratio * tensors["known"][:1], tensors["known"][1:]])
     return Network(tensors, system)
+
+
+def _noise(system: System, states: torch.Tensor) -> torch.Tensor:
+    """The mean of ``tr D / d`` over ``states: (n, d)``."""
+    D = system.diffusion(states)
+    return (torch.diagonal(D, dim1=-2, dim2=-1) if system.diffusion.kind == "matrix" else D).mean()
 
 
 def _epr_alone(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -32,6 +33,8 @@ from pyness.systems.positivity import lowest_diffusion
 __all__ = ["fit_landscape"]
 
 SINGULAR = 1e-9
+#: What ``System.with_noise`` adds to a name.
+_NOISIER = r" x[0-9.e+-]+(?= |$)"
 STATE = tuple(field.name for field in fields(State))
 
 
@@ -78,7 +81,8 @@ def fit_landscape(
         held_out: fraction of walkers that training does not see.
         reduce: learn the landscape of up to three collective variables instead: names of coordinates, a ``(k, d)``
             matrix, or a function ``(..., d) -> (..., k)``; see ``pyness.landscape.ReducedLandscape``.
-        start: a landscape of the same equations at larger noise to begin from; not of a flow.
+        start: a landscape of the same equations (system and coordinates have the same names; parameters may differ)
+            at larger noise to begin from; not of a flow, nor for one.
         device: where to compute.
         checkpoint: file that training goes on from with ``resume=True``, bit for bit.
         log: JSON-lines file, one record per step.
@@ -86,7 +90,7 @@ def fit_landscape(
 
     Raises:
         UnknownNameError: no such method.
-        InputError: options out of range or of another method, samples or a start of another dimension.
+        InputError: options out of range or of another method, samples of another dimension, a start of another system.
         StoreError: a checkpoint that is damaged or of another training.
         TrainingError: the potential became non-finite.
     """
@@ -95,6 +99,8 @@ def fit_landscape(
         "held_out": held_out, "reduce": reduce,
     }  # fmt: skip
     options = resolve_options(seed, options, system)
+    if start is not None and method == "flow":
+        raise InputError(f"start is {start!r}, but method 'flow' begins from nothing", "leave start out")
     _check(system, samples)
     metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
     training, reduction = samples.split(options["held_out"], seed=seed)[1].to(device), None
@@ -178,21 +184,29 @@ def _fingerprint(system: System, start: Landscape) -> str:
     """What tells one start from another.
 
     Raises:
-        InputError: not a landscape of this kind, or of another dimension.
+        InputError: not a landscape of this kind, or of other equations.
     """
     tensors = start.network.tensors if isinstance(start, Landscape) else {}
     if set(NAMES) - set(tensors):
         raise InputError(f"start is {start!r}", "give a landscape of pyness.fit_landscape, no flow")
-    if start.system.dim != system.dim or start.system.domain.boundary != system.domain.boundary:
+    mine, theirs = ((re.sub(_NOISIER, "", s.name), s.variables, s.domain.boundary) for s in (system, start.system))
+    if mine != theirs:
         raise InputError(
-            f"start is a landscape of {start.system.name!r} (d={start.system.dim}), this is {system.name!r} "
-            f"(d={system.dim})",
-            "give one of the same equations at another noise",
+            f"start is a landscape of {start.system.name!r} ({_coordinates(start.system)}), this is {system.name!r} "
+            f"({_coordinates(system)})",
+            "give one of the same equations and coordinates at another noise",
         )
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _coordinates(system: System) -> str:
+    """Them, of many the first."""
+    names, kinds = system.variables, system.domain.boundary
+    some = ", ".join(f"{name} {kind}" for name, kind in zip(names[:3], kinds, strict=False))
+    return f"d={system.dim}: {some}" + (", ..." if system.dim > 3 else "")
 
 
 def _recorder(

@@ -8,6 +8,9 @@ import torch
 import pyness
 from pyness.errors import InputError
 from pyness.estimators import potential_error
+from pyness.landscape.assembly import _scaled
+from pyness.landscape.fit import _fingerprint
+from pyness.landscape.network import Network
 from tests.estimators.exact import double_well_states, gaussian_states
 
 
@@ -102,7 +105,7 @@ def test_a_start_from_larger_noise(gaussian):
         went_on.metadata["start"]
         != pyness.fit_landscape(cold, states, seed=3, steps=1, start=went_on, **options).metadata["start"]
     )
-    with pytest.raises(InputError, match=r"'ornstein-uhlenbeck' \(d=3\), this is 'double-well' \(d=2\)"):
+    with pytest.raises(InputError, match=r"'ornstein-uhlenbeck' \(d=3: .*, this is 'double-well' \(d=2: "):
         pyness.fit_landscape(
             pyness.systems.get("double-well"),
             pyness.Samples.from_states(pyness.systems.get("double-well"), double_well_states(50, 1)),
@@ -110,6 +113,45 @@ def test_a_start_from_larger_noise(gaussian):
         )
     with pytest.raises(InputError, match="start is 3; give a landscape"):
         pyness.fit_landscape(cold, states, start=3)
+
+
+PLANE = [[1.0, 0.8], [-0.6, 1.5]]
+FLAT = pyness.systems.get("ornstein-uhlenbeck", A=PLANE, D=0.5)
+
+
+def _at(noise, name="ornstein-uhlenbeck", **given):
+    return pyness.System(name, 2, FLAT.drift, noise, FLAT.domain, FLAT.variables, **given)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ratio"),
+    [
+        (lambda x: 0.5 + 0.1 * x.square(), lambda x: 0.25 + 0.05 * x.square(), 2.0),
+        (0.5, lambda x: 0.5 + 0 * x, 1.0),
+        ([0.3, 0.7], 0.25, 2.0),
+        ([[0.5, 0.1], [0.1, 0.3]], [[0.25, 0.05], [0.05, 0.15]], 2.0),
+    ],
+)
+def test_a_start_is_scaled_by_the_noise_of_either_kind(before, after, ratio):
+    x, generator = gaussian_states(FLAT, 500, 6), torch.Generator().manual_seed(0)
+    network = Network.draw(_at(before), x, 6, generator)
+    network = network.with_parameters(torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64))
+    scaled = _scaled(_at(after), pyness.Landscape(_at(before), network, 0.0, {}), x)
+    fixed = network.places(x, 0).fixed
+    expected = ratio * (network.value(network.places(x, 0)) - fixed) + fixed
+    torch.testing.assert_close(scaled.value(scaled.places(x, 0)), expected)
+
+
+def test_a_start_of_other_equations_is_refused():
+    network = Network.draw(FLAT, gaussian_states(FLAT, 500, 6), 6, torch.Generator().manual_seed(0))
+    first = pyness.Landscape(FLAT, network, 0.0, {})
+    for same in (_at(0.1), FLAT.with_noise(0.25), _at(lambda x: 0.1 + 0 * x, parameters={"A": 3})):
+        assert _fingerprint(same, first)
+    named = pyness.System(FLAT.name, 2, FLAT.drift, 0.5, FLAT.domain, ("a", "b"))
+    walled = pyness.System(FLAT.name, 2, FLAT.drift, 0.5, pyness.Box([-4, -4], [4, 4], "reflect"), FLAT.variables)
+    for other in (_at(0.1, name="another"), named, walled):
+        with pytest.raises(InputError, match=r"'ornstein-uhlenbeck' \(d=2: x1 open.* give one of the same equations"):
+            _fingerprint(other, first)
 
 
 def test_many_dimensions():

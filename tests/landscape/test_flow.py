@@ -100,6 +100,8 @@ def test_what_it_cannot_do(landscape, samples):
         landscape.potential_stderr(torch.zeros(1, 2))
     with pytest.raises(InputError, match=r"give a landscape of pyness\.fit_landscape, no flow"):
         pyness.fit_landscape(SYSTEM, samples, start=landscape)
+    with pytest.raises(InputError, match="but method 'flow' begins from nothing; leave start out"):
+        pyness.fit_landscape(SYSTEM, samples, start=landscape, **SMALL)
     ring = pyness.Box([0.0, 0.0], [1.0, 1.0], ["periodic", "open"])
     circle = pyness.System("circle", 2, lambda x: -x, 0.1, ring)
     states = pyness.Samples.from_states(circle, ring.uniform(100, torch.Generator().manual_seed(0)))
