@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pyness.errors import InputError, UnknownNameError
-from pyness.landscape.network import full_diffusion
+from pyness.landscape.metric import full_diffusion
 from pyness.sampling import Samples
 from pyness.sampling.walls import Walls
 from pyness.systems import Box, System

@@ -42,10 +42,12 @@ class Mixture:
 
     def components(self, x: torch.Tensor) -> torch.Tensor:
         """``log w_k N(x; m_k, ...)`` at ``x: (n, d)``, ``(n, k)``."""
-        away = (x.unsqueeze(1) - self.means).transpose(0, 1)
-        white = torch.linalg.solve_triangular(self.factors, away.mT, upper=False)
+        unit = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        # one product for all states: solving for each of them takes five times as long in many dimensions
+        whitening = torch.linalg.solve_triangular(self.factors, unit.expand_as(self.factors), upper=False)
+        square = [((x - m) @ w.mT).square().sum(1) for m, w in zip(self.means, whitening, strict=True)]
         volume = torch.diagonal(self.factors, dim1=1, dim2=2).log().sum(1) + 0.5 * x.shape[1] * math.log(2 * math.pi)
-        return self.weights.log() - volume - 0.5 * white.square().sum(1).mT
+        return self.weights.log() - volume - 0.5 * torch.stack(square, dim=1)
 
     def log_density(self, x: torch.Tensor) -> torch.Tensor:
         """``log q`` at ``x: (n, d)``, ``(n,)``."""
@@ -143,7 +145,7 @@ def _expectation_maximisation(x: torch.Tensor, count: int, generator: torch.Gene
     for _ in range(ITERATIONS):
         size = share.sum(0)
         means = (share.mT @ x) / size.clamp_min(1e-12).unsqueeze(1)
-        moments = torch.stack([(x - m).mT @ ((x - m) * s.unsqueeze(1)) for m, s in zip(means, share.T, strict=True)])
+        moments = torch.stack([_moments(x - m, s) for m, s in zip(means, share.T, strict=True)])
         covariance = (moments + PRIOR * SHRINK * spread) / (size + PRIOR)[:, None, None]
         weights = (size + 1) / (n + count)
         mixture = Mixture(weights, means, torch.linalg.cholesky(covariance + 1e-9 * spread))
@@ -154,6 +156,10 @@ def _expectation_maximisation(x: torch.Tensor, count: int, generator: torch.Gene
             break
         before = total.mean().item()
     return mixture
+
+
+def _moments(away: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    return away.mT @ (away * share.unsqueeze(1))
 
 
 def _spread_out(x: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import torch
 
 from pyness.landscape import fast
+from pyness.landscape.metric import Metric, own_diffusion, stretch
 from pyness.landscape.mixture import Mixture
 from pyness.landscape.warp import measure, warp
 from pyness.systems import System
 
-__all__ = ["BASE", "NAMES", "Inputs", "Network", "Places", "full_diffusion", "known_curvature", "quadratic_form"]
+__all__ = ["BASE", "NAMES", "Inputs", "Network", "Places", "known_curvature"]
 
 SHARPEST, BLUNTEST = 8.0, 0.5
 PAIR_SHARPNESS = 0.5
@@ -53,11 +54,6 @@ class Inputs:
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Inputs:
         return Inputs(self.value[rows], self.first[rows], self.second[rows], self.axis)
-
-    def metric(self, D: torch.Tensor) -> torch.Tensor:
-        """``D`` between inputs, ``(n, e, e)``, from ``D: (n, d, d)``."""
-        between = D[:, self.axis][:, :, self.axis]
-        return between * self.first.unsqueeze(2) * self.first.unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -225,17 +221,17 @@ class Network:
         """``grad Phi: (n, d)`` and ``div(D grad Phi): (n,)``."""
         t = self.activations(at)
         gradient = self._derivatives(at, t)
-        D, c, weights = full_diffusion(system, at.x), self.tensors["output"], self.tensors["weights"]
+        D, c, weights = own_diffusion(system, at.x), self.tensors["output"], self.tensors["weights"]
         linear, form = self.monomials()
         slope = 1 - t * t
-        bent = (-2 * t * slope * c * quadratic_form(at.units.metric(D), weights)).sum(1)
-        stretched = torch.diagonal(D, dim1=1, dim2=2)
+        bent = (-2 * t * slope * c * Metric.between(at.units, D).form(weights)).sum(1)
+        stretched = stretch(D)
         bent = bent + ((slope * c) @ weights.mT * stretched[:, at.units.axis] * at.units.second).sum(1)
         z, symmetric = at.plain, form + form.mT
-        bent = bent + (z.metric(D) * symmetric).sum((1, 2))
+        bent = bent + Metric.between(z, D).contracted(symmetric)
         bent = bent + ((linear + z.value @ symmetric) * stretched[:, z.axis] * z.second).sum(1)
         bent = bent + known_curvature(at, D) @ self.tensors["known"]
-        bent = bent + ((D if self.full else stretched) * at.fixed_second).flatten(1).sum(1)
+        bent = bent + (D * at.fixed_second).flatten(1).sum(1)
         if not system.diffusion.constant:
             bent = bent + (system.diffusion.divergence(at.x) * gradient).sum(1)
         return gradient, bent
@@ -310,25 +306,12 @@ class Network:
         return Inputs(*(torch.stack(part, dim=1) for part in (columns, first, second)), torch.tensor(axes).to(x.device))
 
 
-def quadratic_form(metric: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """``sum_ef M_ef w_e w_f`` of each unit, ``(n, u)``, from ``M: (n, e, e)`` and ``w: (e, u)``."""
-    return metric.flatten(1) @ (weights.unsqueeze(1) * weights.unsqueeze(0)).flatten(0, 1)
-
-
 def known_curvature(at: Places, D: torch.Tensor) -> torch.Tensor:
-    """``div(D grad)`` of each function given beforehand, with constant ``D: (n, d, d)``, ``(n, m)``."""
+    """``div(D grad)`` of each function given beforehand, with constant ``D`` as of ``own_diffusion``, ``(n, m)``."""
     second = at.known.second
     if second.ndim == 4:
         return torch.einsum("nmde,nde->nm", second, D)
-    return torch.einsum("nmd,nd->nm", second, torch.diagonal(D, dim1=1, dim2=2))
-
-
-def full_diffusion(system: System, x: torch.Tensor) -> torch.Tensor:
-    """``D`` as ``(n, d, d)``."""
-    D = system.diffusion(x)
-    if system.diffusion.kind != "matrix":
-        D = torch.diag_embed(D.expand(x.shape))
-    return D.expand(len(x), *D.shape[-2:])
+    return torch.einsum("nmd,nd->nm", second, stretch(D))
 
 
 def _any_way(count: int, inputs: int, generator: torch.Generator) -> torch.Tensor:

@@ -23,7 +23,8 @@ from typing import Protocol
 import torch
 from torch.nn.functional import softplus
 
-from pyness.landscape.network import Network, Places, full_diffusion
+from pyness.landscape.metric import full_diffusion
+from pyness.landscape.network import Network, Places
 from pyness.landscape.tangent import gradient_rows, residual_rows, value_rows
 from pyness.systems import System
 from pyness.systems.derivatives import value_and_divergence

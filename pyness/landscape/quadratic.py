@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from pyness.landscape.network import Network, full_diffusion
+from pyness.landscape.metric import own_diffusion, stretch
+from pyness.landscape.network import Network
 from pyness.systems import System
 
 __all__ = ["nearest_quadratic"]
@@ -24,7 +25,7 @@ def nearest_quadratic(network: Network, system: System, states: torch.Tensor, dr
     """
     half = network.tensors["half_width"]
     z, b = (states - network.tensors["center"]) / half, drift / half
-    a = torch.diagonal(full_diffusion(system, states), dim1=1, dim2=2).mean(0) / half**2
+    a = stretch(own_diffusion(system, states)).mean(0) / half**2
     mean, push = z.mean(0), b.mean(0)
     z, b = z - mean, b - push
     root = a.sqrt()

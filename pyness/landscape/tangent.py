@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from pyness.landscape.network import Inputs, Network, Places, full_diffusion, known_curvature, quadratic_form
+from pyness.landscape.metric import Metric, own_diffusion, stretch
+from pyness.landscape.network import Inputs, Network, Places, known_curvature
 from pyness.systems import System
 
 __all__ = ["gradient_rows", "residual_rows", "value_rows"]
@@ -44,20 +45,20 @@ def gradient_rows(network: Network, at: Places, axis: int, outer: bool = False) 
 def residual_rows(network: Network, system: System, at: Places, along: torch.Tensor) -> torch.Tensor:
     """``d R / d theta``, ``(n, P)``, with ``along = F_v + 2 D grad Phi``, ``(n, d)``."""
     t, weights, c = network.activations(at), network.tensors["weights"], network.tensors["output"]
-    D = full_diffusion(system, at.x)
+    D = own_diffusion(system, at.x)
     if not system.diffusion.constant:
         along = along - system.diffusion.divergence(at.x)
     slope = 1 - t * t
     bend = -2 * t * slope
-    metric, push = at.units.metric(D), _push(at.units, D, along)
-    square, pushed = quadratic_form(metric, weights), push @ weights
-    z, metric_z, push_z = at.plain.value, at.plain.metric(D), _push(at.plain, D, along)
+    metric, push = Metric.between(at.units, D), _push(at.units, D, along)
+    square, pushed = metric.form(weights), push @ weights
+    z, metric_z, push_z = at.plain.value, Metric.between(at.plain, D), _push(at.plain, D, along)
     a, b = _pairs(z)
-    pairs = 2 * metric_z[:, a, b] + push_z[:, a] * z[:, b] + z[:, a] * push_z[:, b]
+    pairs = 2 * metric_z.pairs(a, b) + push_z[:, a] * z[:, b] + z[:, a] * push_z[:, b]
     core = (slope * (6 * t * t - 2) * square + bend * pushed) * c
     bend, slope_c = bend * c, slope * c
     by_weight = [
-        one + 2 * bend * (metric[:, e] @ weights) + slope_c * push[:, e, None]
+        one + 2 * bend * metric.along(e, weights) + slope_c * push[:, e, None]
         for e, one in enumerate(_by_input(core, at.units))
     ]
     known = known_curvature(at, D) - torch.einsum("nmd,nd->nm", at.known.first, along)
@@ -66,8 +67,7 @@ def residual_rows(network: Network, system: System, at: Places, along: torch.Ten
 
 def _push(inputs: Inputs, D: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
     """What multiplies first derivatives by an input in ``D : grad grad - along . grad``, ``(n, e)``."""
-    stretched = torch.diagonal(D, dim1=1, dim2=2)
-    return stretched[:, inputs.axis] * inputs.second - along[:, inputs.axis] * inputs.first
+    return stretch(D)[:, inputs.axis] * inputs.second - along[:, inputs.axis] * inputs.first
 
 
 def _by_input(slope: torch.Tensor, inputs: Inputs) -> list[torch.Tensor]:
