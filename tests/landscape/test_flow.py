@@ -57,6 +57,17 @@ def test_probes_have_the_mean_of_the_exact_curvature(landscape, monkeypatch):
     assert landscape.network.laplacian.startswith("Hutchinson, 4 probes")
 
 
+def test_probes_of_two_parts_are_independent_and_repeat(landscape, monkeypatch):
+    """Else their errors would not average out, and standard errors over walkers would not hold them."""
+    monkeypatch.setattr(module, "EXACT_UP_TO", 1)
+    one, two = (landscape.network._directions(gaussian_states(SYSTEM, 4000, seed)) for seed in (5, 6))
+    again = landscape.network._directions(gaussian_states(SYSTEM, 4000, 5))
+    both = (torch.stack(one) * torch.stack(two)).mean().item()
+    # the mean of so many independent signs
+    assert abs(both) < 4 / (4 * 4000 * 2) ** 0.5
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+
+
 def test_it_is_finite_far_out(landscape):
     far = torch.tensor([[15.0, 0.0], [-15.0, 9.0]], dtype=torch.float64)
     assert bool(torch.isfinite(landscape.potential(far)).all())
