@@ -40,8 +40,8 @@ class Basin:
     Attributes:
         at: ``(d,)``, its minimum.
         height: of the minimum above the lowest one, in units of the potential.
-        population: share of the samples that go downhill to it, with its error over walkers; of 2000 states at the most,
-            evenly from all walkers, which is what the error counts.
+        population: share of the samples that go downhill to it, with its error over walkers; of at most 2000 states,
+            of all walkers evenly, which is what the error counts.
     """
 
     at: torch.Tensor
