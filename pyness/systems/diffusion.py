@@ -6,6 +6,7 @@ losses ask the same few questions: ``D u``, ``D^{-1} u``, ``div D``, ``sqrt(2 D)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,7 +14,19 @@ import torch
 from pyness.errors import SystemDefinitionError
 from pyness.systems.derivatives import jacobian
 
-__all__ = ["Diffusion"]
+__all__ = ["Diffusion", "not_positive"]
+
+
+def not_positive(kind: str, lowest: float, x: torch.Tensor | None = None) -> SystemDefinitionError:
+    """The refusal of a ``D`` whose lowest entry or eigenvalue is negative or NaN; ``x`` where, for a ``D(x)``."""
+    place = "" if x is None else f" at x = {[round(v, 4) for v in x.tolist()]}"
+    if not math.isfinite(lowest):
+        what, remedy = "diffusion is not finite", "give finite values"
+    elif kind == "matrix":
+        what, remedy = f"diffusion matrix has eigenvalue {lowest:.4g}", "give a positive semi-definite matrix"
+    else:
+        what, remedy = f"diffusion is negative ({lowest:.4g})", "give D >= 0 (sigma sigma^T / 2)"
+    return SystemDefinitionError(what + place, remedy if x is None else f"{remedy} in the whole box, or a smaller box")
 
 
 class Diffusion:
@@ -74,28 +87,25 @@ class Diffusion:
                 f"give a float, ({self.dim},) or ({self.dim}, {self.dim})",
             )
         self.kind = shapes[tuple(value.shape)]
-        self._refuse_bad(value, where="")
+        self._refuse_bad(value)
         if not bool(torch.any(value != 0)):
             raise SystemDefinitionError("diffusion is zero", "a stochastic system needs noise in some direction")
         self.value = value
 
-    def _refuse_bad(self, value: torch.Tensor, where: str) -> None:
+    def _refuse_bad(self, value: torch.Tensor, x: torch.Tensor | None = None) -> None:
         if not bool(torch.isfinite(value).all()):
-            raise SystemDefinitionError(f"diffusion is not finite{where}", "give finite values in the whole box")
+            raise not_positive(self.kind, math.nan, x)
         if self.kind != "matrix":
             if bool((value < 0).any()):
-                raise SystemDefinitionError(
-                    f"diffusion is negative ({value.min().item():.4g}){where}", "give D >= 0 (sigma sigma^T / 2)"
-                )
+                raise not_positive(self.kind, value.min().item(), x)
             return
         scale = value.abs().amax().clamp_min(1e-300)
         if bool(((value - value.mT).abs().amax() / scale) > 1e-5):
+            where = "" if x is None else f" at x = {[round(v, 4) for v in x.tolist()]}"
             raise SystemDefinitionError(f"diffusion matrix is not symmetric{where}", "give sigma sigma^T / 2")
         lowest = torch.linalg.eigvalsh(value.double()).min().item()
         if lowest < -1e-6 * scale.item():
-            raise SystemDefinitionError(
-                f"diffusion matrix has eigenvalue {lowest:.4g}{where}", "give a positive semi-definite matrix"
-            )
+            raise not_positive(self.kind, lowest, x)
 
     def check(self, x: torch.Tensor) -> None:
         """Validate a state-dependent diffusion at points ``x: (n, d)``; called by ``System``.
@@ -131,7 +141,7 @@ class Diffusion:
                 "diffusion of a point depends on the batch it stands in", "keep leading dimensions a batch"
             )
         for point, value in zip(x, out, strict=True):
-            self._refuse_bad(value, where=f" at x = {[round(v, 4) for v in point.tolist()]}")
+            self._refuse_bad(value, point)
         if self.supplied is not None:
             self._compare_divergence(x, out)
 

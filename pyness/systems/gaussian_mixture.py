@@ -148,7 +148,7 @@ def _weights(weights: Sequence[float]) -> torch.Tensor:
         raise SystemDefinitionError(f"weights are {weights!r}", "give two positive numbers, one per component")
     if abs(share.sum().item() - 1) > 1e-9:
         raise SystemDefinitionError(
-            f"weights {share.tolist()} sum to {share.sum().item():.6g}", "give weights that sum to 1"
+            f"weights {share.tolist()} sum to {share.sum().item():.12g}", "give weights that sum to 1 within 1e-9"
         )
     return share
 

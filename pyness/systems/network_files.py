@@ -66,9 +66,10 @@ def read_network(path: str | Path) -> GeneNetwork:
             raise SystemDefinitionError(f"{where} has {len(edge)} entries", "give target, source and sign")
         target, source, sign = edge
         for gene in (target, source):
-            if gene not in number:
+            # a list is no key of a dictionary: ask for names first
+            if not isinstance(gene, str) or gene not in number:
                 raise SystemDefinitionError(f"{where} names the unknown gene {gene!r}", "add it to genes or correct it")
-        if sign not in SIGNS:
+        if not isinstance(sign, str) or sign not in SIGNS:
             raise SystemDefinitionError(f"{where} has the sign {sign!r}", 'give "+" (activates) or "-" (represses)')
         pair = number[target], number[source]
         if pair in known:

@@ -6,9 +6,8 @@ import itertools
 
 import torch
 
-from pyness.errors import SystemDefinitionError
 from pyness.systems.box import Box
-from pyness.systems.diffusion import Diffusion
+from pyness.systems.diffusion import Diffusion, not_positive
 
 __all__ = ["lowest_diffusion", "refuse_negative"]
 
@@ -63,13 +62,7 @@ def refuse_negative(diffusion: Diffusion, box: Box) -> None:
     found, scale, where = lowest_diffusion(diffusion, box)
     if found >= -ROUNDING * scale:
         return
-    place = [round(v, 4) for v in where.tolist()]
-    if found != found:
-        raise SystemDefinitionError(f"diffusion is not finite at x = {place}", "give finite values in the whole box")
-    what = "diffusion matrix has eigenvalue" if diffusion.kind == "matrix" else "diffusion is"
-    raise SystemDefinitionError(
-        f"{what} {found:.4g} at x = {place}", "give a D(x) that stays positive in the whole box, or a smaller box"
-    )
+    raise not_positive(diffusion.kind, found, where)
 
 
 def _lowest(diffusion: Diffusion, x: torch.Tensor) -> tuple[torch.Tensor, float]:

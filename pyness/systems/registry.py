@@ -78,10 +78,7 @@ def _factory(name: str) -> Callable[..., System]:
 
 
 def _convert(system: str, key: str, value: Any, hint: Any) -> Any:
-    wrong = InputError(
-        f"parameter {key} of system {system!r} is {value!r}",
-        f"give {'a finite number' if hint is float else 'a whole number' if hint is int else f'{hint}'}",
-    )
+    wrong = InputError(f"parameter {key} of system {system!r} is {value!r}", f"give {_in_words(hint)}")
     if hint is float:
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise wrong
@@ -98,3 +95,14 @@ def _convert(system: str, key: str, value: Any, hint: Any) -> Any:
     if hint not in (str, Any, float, int) and not structured and not isinstance(value, (int, float)):
         raise wrong
     return value
+
+
+def _in_words(hint: Any) -> str:
+    """What an annotation asks for, as one would say it."""
+    plain = {float: "a finite number", int: "a whole number", str: "text"}
+    if hint in plain:
+        return plain[hint]
+    parts = typing.get_args(hint)
+    if isinstance(typing.get_origin(hint), type) and issubclass(typing.get_origin(hint), Sequence):
+        return "a list of numbers" if parts[0] in plain else "a matrix, a list of rows"
+    return " or ".join(_in_words(part) for part in parts) or str(hint)

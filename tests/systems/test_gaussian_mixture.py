@@ -94,6 +94,9 @@ def test_started_from_the_law_it_keeps_it(system):
     ("change", "words"),
     [
         ({"weights": (0.4, 0.5)}, "sum to 0.9"),
+        ({"weights": (0.4, 0.6 + 1e-8)}, r"sum to 1\.00000001; give weights that sum to 1 within 1e-9"),
+        ({"weights": (math.nan, 0.5)}, "two positive numbers"),
+        ({"weights": ("a", "b")}, "two positive numbers"),
         ({"weights": (1.4, -0.4)}, "two positive numbers"),
         ({"weights": (1.0,)}, "two positive numbers"),
         ({"weights": 1.0}, "two positive numbers"),

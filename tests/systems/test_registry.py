@@ -91,7 +91,20 @@ def test_numpy_numbers_and_whole_floats_are_numbers():
         ("toggle-switch", {"n": 2.5}, InputError, "whole number"),
         ("toggle-switch", {"n": math.nan}, InputError, "whole number"),
         ("toggle-switch", {"D": [0.1, 0.2]}, InputError, "finite number"),
-        ("ornstein-uhlenbeck", {"A": "identity"}, InputError, "parameter A"),
+        (
+            "ornstein-uhlenbeck",
+            {"A": "identity"},
+            InputError,
+            "parameter A .* is 'identity'; give a matrix, a list of rows",
+        ),
+        (
+            "ornstein-uhlenbeck",
+            {"D": "half"},
+            InputError,
+            "give a finite number or a list of numbers or a matrix, a list of rows",
+        ),
+        ("gaussian-mixture-12d", {"weights": "even"}, InputError, "is 'even'; give a list of numbers$"),
+        ("toggle-switch-langevin", {"negative": 3}, InputError, "is 3; give text$"),
     ],
 )
 def test_refusals(name, overrides, error, words):
