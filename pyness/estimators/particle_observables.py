@@ -16,7 +16,8 @@ class ParticleObservables:
 
     Of the activity its square (a heading: its cosine); in a periodic box the first density modes and their squares,
     which see clusters; in open space ``|x|^2``, that of the centre of mass, and ``x . g``; the number of contacts
-    ``sum_ij (1 - r^2/c^2)^3`` within the cutoff; and the energy ``U``, whose generator needs the forces only.
+    ``sum_ij (1 - r^2/c^2)^3`` within the cutoff; and, of conservative forces, the energy ``U``, whose generator needs
+    the forces only.
 
     Attributes:
         names: of the functions, the energy last; ``values`` leaves it out, since only its derivatives are known.
@@ -35,13 +36,14 @@ class ParticleObservables:
         self.contacts = system.cutoff is not None and system.pair_force is not None and system.n_particles > 1
         if self.contacts:
             self.names.append("contacts")
-        self.names.append("energy")
+        if system.conservative:
+            self.names.append("energy")
 
     def __len__(self) -> int:
         return len(self.names)
 
     def values(self, states: torch.Tensor) -> torch.Tensor:
-        """``(n, k - 1)`` at ``states: (n, dim)``."""
+        """``(n, k)`` at ``states: (n, dim)``, without the energy."""
         return self._evaluate(states, values=True)
 
     def linear(self, states: torch.Tensor) -> torch.Tensor:
@@ -68,7 +70,7 @@ class ParticleObservables:
             columns += self._spread(y, z, g[..., self.open] if system.activity.name == "ou" else None, values)
         if self.contacts:
             columns.append(self._contacts(x, drift, pairs, values))
-        if not values:
+        if not values and system.conservative:
             energy = -(force * drift).sum((-1, -2)) + eps * system.laplacian(x, pairs).sum(-1)
             columns.append(energy / n)
         return torch.stack(columns, dim=-1)

@@ -21,6 +21,9 @@ __all__ = ["Block", "ScoreCertificate", "blocks_of", "certify_score", "noisy"]
 #: unbiased; zero where a coordinate has no noise.
 ScoreWithTerms = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
+#: Standard errors that the defect of a gradient may be from 0.
+DOUBTFUL = 4.0
+
 
 @dataclass(frozen=True)
 class Block:
@@ -60,6 +63,7 @@ class ScoreCertificate:
             equilibrium is known, which is the stricter measure.
         blocks: by name, the entropy production of groups of coordinates, bounded.
         complete: whether all coordinates have noise.
+        gradient: whether the score is a gradient, as was claimed, as far as its defect shows; None without the claim.
     """
 
     epr: Estimate
@@ -72,6 +76,7 @@ class ScoreCertificate:
     against_current: Estimate
     blocks: dict[str, Block]
     complete: bool
+    gradient: bool | None
 
 
 def noisy(system: System) -> torch.Tensor:
@@ -100,7 +105,8 @@ def certify_score(
     ``lower_b = E[phi_b . D^{-1} (2 F_v - phi)_b + 2 div_b phi]`` with ``phi = F_v - D s_t``.
 
     Args:
-        gradient: the score is a gradient, so that its defect over all coordinates is exactly 0 and a control variate.
+        gradient: the score is a gradient, so that its defect over all coordinates is exactly 0 and a control variate;
+            not where the defect is found more than ``DOUBTFUL`` standard errors from 0.
 
     Raises:
         InputError: samples of another dimension.
@@ -141,7 +147,8 @@ def certify_score(
     excess = volume[:, 1] - 2 * surface[:, 0] + surface[:, 1]
     controls = volume_per_walker(samples, lambda x: family(system, samples).generator(system, x))
     found_defect = controlled(defect, controls)
-    if gradient and complete:
+    trusted = not abs(found_defect.z) >= DOUBTFUL if gradient and complete else None
+    if trusted:
         controls = torch.cat([controls, defect.unsqueeze(1)], dim=1)
     if complete:
         raw = volume[:, 3] - surface[:, 1]
@@ -165,6 +172,7 @@ def certify_score(
         against_current=_ratio(excess, raw, controls),
         blocks=blocks,
         complete=complete,
+        gradient=trusted,
     )
 
 

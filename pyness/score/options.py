@@ -62,6 +62,11 @@ def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) 
             f"loss is 'paths' for {system.name!r}, whose noise is not that of self-propulsion velocities alone",
             "give 'implicit'",
         )
+    if options["loss"] == "paths" and not system.conservative:
+        raise InputError(
+            f"loss is 'paths' for {system.name!r}, whose external force is no gradient: paths need a Hessian",
+            "give 'implicit'",
+        )
     if options["perturb"] not in ("g", "xg"):
         raise InputError(f"perturb is {options['perturb']!r}", "give 'g' or 'xg'")
     if system.domain.walled:

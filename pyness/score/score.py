@@ -125,6 +125,11 @@ class Score:
         if self.metadata["options"]["loss"] == "denoising":
             alpha = self.metadata["options"]["alpha"]
             notes.append(f"trained with smoothing alpha = {alpha:g}: magnitudes below its scale are not resolved")
+        if found.gradient is False:
+            notes.append(
+                f"the defect is {abs(found.defect.z):.1f} standard errors from 0, and of a gradient it is 0: the "
+                "samples are not stationary, or forces are no gradient; it takes no noise out of the entropy production"
+            )
         if not found.complete:
             notes.append("positions have no noise of their own: the EPR is the activity part, E[v_g^2] / gamma")
         elif self.system.domain.walled and samples.walls is None:

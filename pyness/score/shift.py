@@ -14,7 +14,7 @@ SHIFTS = ("none", "equilibrium", "persistent")
 
 
 def choose(system: System, shift: str | None) -> str:
-    """The shift of that name, or the score of equilibrium, of plain systems none.
+    """The shift of that name, or the score of equilibrium; none of plain systems and of forces that are no gradient.
 
     ``"equilibrium"``: ``(-grad U / eps, -g)``, the score at ``v0 = 0``. ``"persistent"``, for ``eps = 0``:
     ``s_g = -w / v0 - H w / (gamma v0)`` with the velocity ``w = v0 g - grad U`` and the Hessian ``H`` of ``U``; it is
@@ -28,13 +28,16 @@ def choose(system: System, shift: str | None) -> str:
     particles = isinstance(system, ParticleSystem)
     driven = particles and system.activity.name == "ou" and system.activity.speed > 0
     if shift is None:
-        if not particles:
-            return "none"
-        return "equilibrium"
+        return "equilibrium" if particles and system.conservative else "none"
     if shift not in SHIFTS:
         raise UnknownNameError.of("shift", str(shift), SHIFTS)
     if shift != "none" and not particles:
         raise InputError(f"shift is {shift!r} for {system.name!r}", "give 'none': only particle systems have one")
+    if shift != "none" and not system.conservative:
+        raise InputError(
+            f"shift is {shift!r} for {system.name!r}, whose external force is no gradient",
+            "give 'none': no part of its score is known",
+        )
     if shift == "persistent" and (system.noise > 0 or not driven):
         raise InputError(f"shift is 'persistent' for {system.name!r} with eps = {system.noise:g}", "give 'equilibrium'")
     return shift

@@ -14,6 +14,7 @@ from pyness.errors import InputError, SystemDefinitionError
 from pyness.systems.activity import Activity
 from pyness.systems.box import Box
 from pyness.systems.neighbours import Pairs, all_pairs, close_pairs, minimum_image
+from pyness.systems.particle_checks import check_box, check_forces, conservative, labels_of
 from pyness.systems.system import System
 from pyness.systems.truth import Truth
 
@@ -40,11 +41,17 @@ class ParticleSystem(System):
             ``(pairs,)`` of both.
         cutoff: distance from which ``f`` is taken as 0; None where every pair interacts.
         trap: ``A``, stiffness of a harmonic trap about the origin.
-        external: a conservative force on each particle, ``(..., d) -> (..., d)``.
+        external: a force on each particle, ``(..., d) -> (..., d)``, of the box's period; a gradient or not (a tilt
+            that drives particles round a ring).
         box: a ``Box`` of ``d`` coordinates, periodic or open; where it is open it is only where particles start.
         species: ``(N,)`` whole numbers.
         start: ``"uniform"`` or ``"clustered"``, what ``sample`` begins with unless told.
         parameters, solver, plan, truth, source: as for ``System``.
+
+    Attributes:
+        conservative: whether forces are minus the gradient of an energy ``U``; what is derived from ``U`` alone, the
+            score of equilibrium before all, exists only then. In names and formulas ``-lap U`` is the divergence of
+            the forces, and its Hessian minus their Jacobian, for others too.
 
     Raises:
         SystemDefinitionError: no particle, a cutoff larger than half the box, a reflecting box, functions that do not
@@ -81,9 +88,9 @@ class ParticleSystem(System):
         self.activity, self.noise, self.trap = activity, float(noise), float(trap)
         self.pair_force, self.cutoff, self.external = pair_force, cutoff, external
         self.box = box or Box([-1.0] * space_dim, [1.0] * space_dim, "open")
-        self.species = None if species is None else _labels(species, n_particles)
+        self.species = None if species is None else labels_of(species, n_particles)
         self.start = start
-        self._check_box()
+        check_box(self)
         self.activity_dim = activity.components(space_dim)
         domain = Box(
             list(self.box.low) * n_particles + [activity.low] * (n_particles * self.activity_dim),
@@ -101,24 +108,6 @@ class ParticleSystem(System):
             solver=solver, plan=plan, truth=truth, source=source,
         )  # fmt: skip
 
-    def _check_box(self) -> None:
-        if self.box.dim != self.space_dim:
-            raise SystemDefinitionError(
-                f"the box has {self.box.dim} coordinates", f"give a Box of {self.space_dim}, the same for all particles"
-            )
-        if self.box.walled:
-            raise SystemDefinitionError("particles in a reflecting box", 'give a "periodic" or an "open" one')
-        narrow = [w for w in self.periods if w is not None and self.cutoff is not None and 2 * self.cutoff > w]
-        if narrow:
-            raise SystemDefinitionError(
-                f"the cutoff {self.cutoff:g} is larger than half the box ({narrow[0]:g})",
-                "take more particles, a lower packing fraction or a shorter cutoff",
-            )
-        if self.cutoff is None and self.pair_force is not None and self.box.periodic:
-            raise SystemDefinitionError("a pair force without a cutoff in a periodic box", "give cutoff=")
-        if self.start not in ("uniform", "clustered"):
-            raise SystemDefinitionError(f"start is {self.start!r}", "give 'uniform' or 'clustered'")
-
     def _coordinates(self) -> list[str]:
         space = "xyz" if self.space_dim <= 3 else [f"x{k}_" for k in range(self.space_dim)]
         own = [f"g{space[k]}" for k in range(self.activity_dim)] if self.activity.name == "ou" else ["theta"]
@@ -132,27 +121,11 @@ class ParticleSystem(System):
     def _validate(self) -> None:
         """The forces at a few random configurations; what ``System`` asks of a free drift holds by construction."""
         x, g = self.split(self.draw_start("uniform", 2, torch.Generator().manual_seed(0), torch.float64))
-        if self.pair_force is not None:
-            self._check_function("pair_force", self.radial, torch.linspace(0.1, self.cutoff or 1.0, 7).double())
-        if self.external is not None:
-            self._check_function("external", lambda u: self.external(u), x[:, :3])
+        check_forces(self, x)
         drift = self.drift(self.join(x, g))
         if not bool(torch.isfinite(drift).all()):
             raise SystemDefinitionError("the drift is not finite at a random configuration", "mend the forces")
-
-    def _check_function(self, name: str, function: Callable, argument: torch.Tensor) -> None:
-        try:
-            out = function(argument)
-            ok = isinstance(out, torch.Tensor) and out.shape == argument.shape and out.dtype == argument.dtype
-        except Exception as error:
-            raise SystemDefinitionError(
-                f"{name} failed: {type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}",
-                "write it with torch operations, entry by entry",
-            ) from error
-        if not ok or not bool(torch.isfinite(out).all()):
-            raise SystemDefinitionError(
-                f"{name} does not return finite values of the shape and type it is given", "mend the formula"
-            )
+        self.conservative = self.external is None or conservative(self.external, self.box)
 
     # states ---------------------------------------------------------------------------------------------------------
 
@@ -270,7 +243,7 @@ class ParticleSystem(System):
         return torch.stack(summed, dim=-1).reshape(x.shape)
 
     def forces(self, x: torch.Tensor, pairs: Pairs | None = None) -> torch.Tensor:
-        """``-grad U``: pair forces, trap and external force on ``x: (batch, N, d)``, ``(batch, N, d)``.
+        """Pair forces, trap and external force on ``x: (batch, N, d)``, ``(batch, N, d)``: ``-grad U`` if conservative.
 
         Args:
             pairs: all pairs nearer than the cutoff, and maybe others; searched for if not given.
@@ -403,10 +376,3 @@ class ParticleSystem(System):
             "domain": self.box.to_dict(),
             "source": self.source,
         }
-
-
-def _labels(species: Sequence[int], n_particles: int) -> torch.Tensor:
-    labels = torch.as_tensor(species)
-    if labels.shape != (n_particles,) or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise SystemDefinitionError(f"species have shape {tuple(labels.shape)}", f"give {n_particles} whole numbers")
-    return labels.long()

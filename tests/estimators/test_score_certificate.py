@@ -97,6 +97,32 @@ def test_without_noise_of_the_positions_the_activity_part_is_certified(mix, exce
     assert list(found.blocks) == ["activity"]
 
 
+def test_a_defect_that_is_not_zero_takes_no_noise_out_of_anything():
+    # called a gradient by mistake: its defect of -0.26 as a control with mean 0 would move the entropy production
+    system = get("aoup-harmonic")
+    score = with_terms(system, lambda x: system.truth.score(x) - x @ tilt().mT)
+    plain, claimed = (certify_score(system, gaussian(system, 20_000, 5), score, gradient=g) for g in (False, True))
+    assert plain.gradient is None
+    assert claimed.gradient is False
+    assert claimed.epr == plain.epr
+    exact = certify_score(system, gaussian(system, 20_000, 5), with_terms(system, system.truth.score), gradient=True)
+    assert exact.gradient
+
+
+def test_energy_is_no_test_function_of_forces_that_are_no_gradient():
+    def particles(tilt):
+        return ParticleSystem(
+            "ring", 3, 1, OrnsteinUhlenbeckActivity(0.3, 1.0), 0.3, external=lambda x: tilt + 0.6 * torch.sin(x),
+            box=Box([0.0], [2 * math.pi], "periodic"),
+        )  # fmt: skip
+
+    for system, last in ((particles(0.0), "energy"), (particles(0.5), "|density mode x|^2")):
+        observables = ParticleObservables(system)
+        x = system.draw_start("uniform", 2, torch.Generator().manual_seed(0), torch.float64)
+        assert observables.names[-1] == last
+        assert observables.generator(system, x).shape == (2, len(observables))
+
+
 def test_controls_keep_the_mean_and_take_the_noise():
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(400, 3, generator=generator)

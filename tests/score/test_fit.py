@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 import pyness
 from pyness.errors import InputError, StoreError, TrainingError, UnknownNameError
 from pyness.score import Score, fit_score, losses
-from pyness.systems import get
+from pyness.systems import Box, OrnsteinUhlenbeckActivity, ParticleSystem, get
 from pyness.systems.derivatives import jacobian
 from pyness.systems.ornstein_uhlenbeck import covariance
 
@@ -162,6 +163,28 @@ def test_a_learnt_score_of_two_coupled_particles(tmp_path):
     torch.testing.assert_close(v, system.drift(fresh) - system.diffusion.apply(fresh, score.score(fresh)))
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 150
+
+
+def test_a_ring_that_is_tilted_has_the_entropy_production_of_the_grid(monkeypatch):
+    # its force is no gradient: what is known of equilibrium is no part of its score, and was taken for a gradient
+    from pyness.score import fit
+
+    monkeypatch.setattr(fit, "LOOKS", 1)
+    system = ParticleSystem(
+        "tilted", 1, 1, OrnsteinUhlenbeckActivity(0.3, 1.0), 0.3, external=lambda x: 0.5 + 0.6 * torch.sin(x),
+        box=Box([0.0], [2 * math.pi], "periodic"),
+    )  # fmt: skip
+    plan = {"walkers": 4000, "burn_in": 15.0, "snapshots": 3, "spacing": 5.0, "seed": 1, "progress": False}
+    samples = pyness.sample(system, "SOSRA:adaptive=false,dt=0.1", "torch", **plan)
+    truth = pyness.grid.steady_state(system, (64, 48), low=(0.0, -5.0), high=(2 * math.pi, 5.0)).epr
+    score = fit_score(system, samples, steps=30, batch=2000, width=16, depth=2, progress=False)
+    assert score.metadata["shift"] == "none"
+    report = score.report(samples)
+    assert abs(report.epr.value - truth) < 4 * report.epr.stderr
+    assert report.epr.stderr < 0.7 * report.epr_score_free.stderr
+    assert not any("defect" in note for note in report.warnings)
+    with pytest.raises(InputError, match="whose external force is no gradient; give 'none'"):
+        fit_score(system, samples, shift="equilibrium", progress=False)
 
 
 SHORT = {"steps": 12, "batch": 24, "progress": False}

@@ -167,6 +167,25 @@ def test_wrong_definitions_are_refused():
         ParticleSystem("p", 2, 1, activity, pair_force=lambda r: r.sum())
 
 
+def test_forces_that_are_no_gradient_are_told_from_those_that_are():
+    activity, plane = OrnsteinUhlenbeckActivity(0.1, 1.0), Box([-1.0, 0.0], [1.0, 3.0], ["open", "periodic"])
+
+    def found(external, box=plane):
+        return ParticleSystem("p", 3, box.dim, activity, 0.1, external=external, box=box).conservative
+
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    ring = Box([0.0], [3.0], "periodic")
+    assert found(None)
+    assert found(lambda x: -x, Box([-1.0] * 2, [1.0] * 2, "open"))
+    assert found(lambda x: torch.stack([-x[..., 0] + 5.0, torch.sin(2 * math.pi * x[..., 1] / 3)], -1))
+    assert not found(lambda x: -x + 0.01 * x @ turn.to(x), Box([-1.0] * 2, [1.0] * 2, "open"))
+    assert not found(lambda x: torch.stack([-x[..., 0], torch.full_like(x[..., 1], 0.1)], -1))
+    assert not found(lambda x: 0.01 + torch.sin(2 * math.pi * x / 3), ring)
+    # a contact that jumps where particles pass each other
+    assert found(lambda x: torch.sign(x - 1.234) * torch.exp(-(x - 1.234).abs()), Box([-20.0], [20.0], "periodic"))
+    assert get("aoup-ring").conservative
+
+
 def test_states_of_another_number_of_particles_and_coincident_ones_are_refused():
     system = get("aoup-mips", n_particles=60)
     with pytest.raises(InputError, match=r"which is 61 particles, but system 'aoup-mips' has 60"):
