@@ -101,7 +101,10 @@ class Landscape:
         """``(n, groups)``: how the potential at ``x: (n, d)`` moves with each group of walkers, in ``k_B T``."""
         if not self.uncertainty:
             method = self.metadata["options"].get("method", "enhanced")
-            raise InputError(f"a potential by method {method!r} has no uncertainty", "take method='enhanced'")
+            raise InputError(
+                f"a potential by method {method!r} has no uncertainty",
+                "train on more walkers" if method in ("enhanced", "epr") else "take method='enhanced'",
+            )
         places, zero = self.network.places(x, 0), self.network.places(self.uncertainty["lowest_at"][None], 0)
         rows = value_rows(self.network, places) - value_rows(self.network, zero)
         return rows @ self.uncertainty["deviations"]

@@ -64,6 +64,23 @@ def test_fewer_walkers_know_less(fits):
     assert ratio > 1.2
 
 
+@pytest.mark.parametrize(("walkers", "contrast", "groups"), [(100, 1000, 50), (100, 100, None), (400, 100, None)])
+def test_few_walkers_and_few_points_have_error_bars_too(walkers, contrast, groups, fits):
+    """Of as many groups as there are walkers to train on, or as the contrast has."""
+    samples = pyness.Samples.from_states(SYSTEM, gaussian_states(SYSTEM, 4 * walkers, 41).reshape(walkers, 4, 2))
+    fit = pyness.fit_landscape(SYSTEM, samples, **(SMALL | {"steps": 2, "contrast": contrast}))
+    found = fit.uncertainty["deviations"].shape[1] - 1
+    assert found == groups or (groups is None and 20 < found <= 64)
+    assert bool((fit.potential_stderr(PLACES) > 0).all())
+
+
+def test_one_walker_tells_nothing(fits):
+    samples = pyness.Samples.from_states(SYSTEM, gaussian_states(SYSTEM, 2000, 42).reshape(4, 500, 2))
+    fit = pyness.fit_landscape(SYSTEM, samples, **(SMALL | {"steps": 1, "held_out": 0.75}))
+    with pytest.raises(InputError, match="'enhanced' has no uncertainty; train on more walkers"):
+        fit.potential_stderr(PLACES)
+
+
 def test_where_there_is_none():
     with pytest.raises(InputError, match="potential by method 'hjb' has no uncertainty; take method='enhanced'"):
         _fit(0, method="hjb", contrast=None).potential_stderr(PLACES)
