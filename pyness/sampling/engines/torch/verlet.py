@@ -60,4 +60,5 @@ class Followed:
             d = minimum_image(d, periods[0])
         else:
             d = torch.stack([minimum_image(d[..., k], period) for k, period in enumerate(periods)], -1)
-        return bool(d.abs().amax() * math.sqrt(self._system.space_dim) >= 0.5 * self._skin)
+        # so written, a walker that blew up counts as moved: its NaN must not keep the list of its whole block
+        return not bool(d.abs().amax() * math.sqrt(self._system.space_dim) < 0.5 * self._skin)

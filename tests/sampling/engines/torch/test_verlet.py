@@ -32,6 +32,9 @@ def test_a_walker_that_blew_up_does_not_break_the_search_of_the_others():
     x = system.draw_start("uniform", 2, torch.Generator().manual_seed(0), torch.float32)
     x[0] = torch.nan
     torch.testing.assert_close(followed.drift(x)[1], system.drift(x[1:])[0])
+    # the others go on, and their list with them
+    x[1] = system.draw_start("uniform", 1, torch.Generator().manual_seed(5), torch.float32)[0]
+    torch.testing.assert_close(followed.drift(x)[1], system.drift(x[1:])[0])
 
 
 def test_the_split_step_of_the_activity_is_exact_at_any_step():
