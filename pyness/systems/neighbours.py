@@ -19,6 +19,9 @@ __all__ = ["Pairs", "all_pairs", "close_pairs", "minimum_image"]
 MOST = 1 << 27
 #: Up to so many particles comparing all with all is faster than cells.
 FEW = 48
+#: Cells of a configuration at the most, for each of its particles: far apart they would have more empty ones than fit
+#: into memory.
+ROOM = 8
 
 
 @dataclass(frozen=True)
@@ -54,35 +57,46 @@ def close_pairs(x: torch.Tensor, width: tuple[float | None, ...], cutoff: float)
         SamplingError: so many particles in one place that the list of candidates does not fit into memory.
     """
     batch, particles, space = x.shape
-    cells = [_cells_along(x[..., axis], width[axis], cutoff, particles) for axis in range(space)]
-    narrow = any(w is not None and n < 3 for w, (n, _) in zip(width, cells, strict=True))
+    sides = [_side(x[..., axis], width[axis]) for axis in range(space)]
+    counts = _counts([extent for _, extent in sides], cutoff, particles)
+    narrow = any(w is not None and n < 3 for w, n in zip(width, counts, strict=True))
     if particles <= FEW or narrow:
         if batch * particles**2 // 2 > MOST:
             raise _too_many(batch * particles**2 // 2)
         return _within(x, all_pairs(batch, particles, x.device), width, cutoff)
-    return _by_cells(x, width, cutoff, cells)
+    cells = [_cells_along(x[..., k], width[k], *sides[k], counts[k]).reshape(-1) for k in range(space)]
+    return _by_cells(x, width, cutoff, counts, cells)
 
 
-def _cells_along(x: torch.Tensor, width: float | None, cutoff: float, particles: int) -> tuple[int, torch.Tensor]:
-    """Number of cells along a coordinate and the cell of each particle, ``(batch, particles)``."""
-    if width is None:
-        low, high = torch.aminmax(x)
-        extent = (high - low).item()
-    else:
-        low, extent = torch.zeros((), dtype=x.dtype, device=x.device), width
+def _side(x: torch.Tensor, width: float | None) -> tuple[torch.Tensor, float]:
+    """Where the cells along a coordinate begin, and over what they extend."""
+    if width is not None:
+        return torch.zeros((), dtype=x.dtype, device=x.device), width
+    low, high = torch.aminmax(x)
+    return low, (high - low).item()
+
+
+def _counts(extents: list[float], cutoff: float, particles: int) -> list[int]:
+    """Cells along each coordinate: none narrower than the cutoff, and not many more than there are particles."""
     # more cells than particles along a line would only be empty; the tiny shrink keeps rounding from narrowing a cell
-    count = int(max(1, min(extent / cutoff * (1 - 1e-6), particles))) if extent > 0 else 1
+    counts = [int(max(1, min(extent / cutoff * (1 - 1e-6), particles))) for extent in extents]
+    while _product(counts) > ROOM * particles:
+        most = counts.index(max(counts))
+        counts[most] = (counts[most] + 1) // 2
+    return counts
+
+
+def _cells_along(x: torch.Tensor, width: float | None, low: torch.Tensor, extent: float, count: int) -> torch.Tensor:
+    """The cell of each particle along a coordinate, ``(batch, particles)``."""
     cell = torch.floor((x - low) * (count / extent if extent > 0 else 0.0)).long()
-    return count, cell.remainder(count) if width is not None else cell.clamp(0, count - 1)
+    return cell.remainder(count) if width is not None else cell.clamp(0, count - 1)
 
 
 def _by_cells(
-    x: torch.Tensor, width: tuple[float | None, ...], cutoff: float, cells: list[tuple[int, torch.Tensor]]
+    x: torch.Tensor, width: tuple[float | None, ...], cutoff: float, counts: list[int], coordinates: list[torch.Tensor]
 ) -> Pairs:
     batch, particles, space = x.shape
     rows = batch * particles
-    counts = [n for n, _ in cells]
-    coordinates = [cell.reshape(-1) for _, cell in cells]
     owner = torch.arange(batch, device=x.device).repeat_interleave(particles)
     home = _ravel(coordinates, counts, owner)
     order = torch.argsort(home, stable=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -41,6 +43,21 @@ def test_every_pair_once_on_tori_and_in_open_space(seed, batch, particles, width
     found = close_pairs(x, tuple(width), cutoff)
     assert as_set(found.i, found.j) == brute(x, tuple(width), cutoff)
     assert len(found) == len(as_set(found.i, found.j))
+
+
+@pytest.mark.parametrize("width", [(None,) * 3, (1e7,) * 3, (None, 1e7, 20.0)])
+def test_particles_far_apart_take_no_more_cells_than_fit_into_memory(width):
+    # as many cells along each axis as there are particles would be 8e9, of 8 bytes each
+    x = 1e6 * torch.rand(1, 2000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[..., 2] *= 1e-3 if width[2] == 20.0 else 1.0
+    x[0, 1] = x[0, 0] + 0.1
+    found = close_pairs(x, width, 1.0)
+    assert as_set(found.i, found.j) == brute(x, width, 1.0)
+    assert (0, 1) in as_set(found.i, found.j)
+    for extents in ([1e6] * 3, [3.5, 1e9, 1e9], [1e9]):
+        counts = neighbours._counts(extents, 1.0, 2000)
+        assert math.prod(counts) <= neighbours.ROOM * 2000
+    assert counts == [2000]
 
 
 def test_a_collapse_is_an_error_and_no_silent_loss(monkeypatch):
