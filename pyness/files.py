@@ -1,14 +1,16 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what strict JSON has in them."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pyness.errors import StoreError
 
-__all__ = ["write_whole"]
+__all__ = ["strict", "write_whole"]
 
 
 def write_whole(contents: Mapping[str | Path, str | bytes], remedy: str = "free space or give another path") -> None:
@@ -32,3 +34,12 @@ def write_whole(contents: Mapping[str | Path, str | bytes], remedy: str = "free 
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
+
+
+def strict(value: Any) -> Any:
+    """As strict JSON has it: what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): strict(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

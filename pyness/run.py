@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import platform
 import shlex
 import time
@@ -20,9 +19,9 @@ from typing import Any
 import pyness
 from pyness.config import RunConfig, learner
 from pyness.errors import InterruptedRun, StoreError
-from pyness.files import write_whole
+from pyness.files import strict, write_whole
 
-__all__ = ["against_score", "against_truth", "execute", "interrupted", "read_report", "strict"]
+__all__ = ["against_score", "against_truth", "execute", "interrupted", "read_report"]
 
 log = logging.getLogger("pyness")
 
@@ -280,12 +279,3 @@ class _Clock:
 
     def forget(self) -> None:
         self._note.unlink(missing_ok=True)
-
-
-def strict(value: Any) -> Any:
-    """As strict JSON has it: what is not finite becomes null."""
-    if isinstance(value, dict):
-        return {str(key): strict(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pyness.files import strict
+
 __all__ = ["number", "pairs", "show_json", "show_table"]
 
 
 def show_json(value: Any) -> None:
     """Strict JSON: what is not finite becomes null."""
-    from pyness.run import strict
-
     print(json.dumps(strict(value), indent=2, ensure_ascii=False))
 
 

@@ -16,7 +16,7 @@ from pyness.compare.judge import Candidate, Judgement, Verdict
 from pyness.compare.reference import Reference
 from pyness.compare.steps import summary
 from pyness.estimators import Estimate
-from pyness.files import write_whole
+from pyness.files import strict, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,8 +90,6 @@ class Comparison:
 
     def json(self) -> str:
         """``to_dict`` as strict JSON: what is not finite is null."""
-        from pyness.run import strict
-
         return json.dumps(strict(self.to_dict()), indent=2) + "\n"
 
     def figure(self, path: str | Path | None = None) -> Figure:

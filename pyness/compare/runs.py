@@ -16,6 +16,7 @@ from pyness.compare.judge import Candidate
 from pyness.compare.measure import Measurement, measure, pooled
 from pyness.compare.reference import Reference
 from pyness.errors import InterruptedRun, LimitError, PynessError, SamplingError, StoreError
+from pyness.files import strict
 from pyness.sampling import Resolved, Samples
 from pyness.systems import ParticleSystem, System
 
@@ -160,7 +161,7 @@ def _compile(task: Task, chosen: Resolved) -> None:
 
 def _train(task: Task, samples: Samples, seed: int) -> dict[str, Any]:
     """What a landscape (of particles: a score) learnt from ``samples`` says; what went wrong is in ``error``."""
-    from pyness.run import against_score, against_truth, strict
+    from pyness.run import against_score, against_truth
 
     particles = isinstance(task.system, ParticleSystem)
     learn, against = (pyness.fit_score, against_score) if particles else (pyness.fit_landscape, against_truth)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyness.estimators.estimate import Estimate
 from pyness.estimators.stationarity import Stationarity
-from pyness.files import write_whole
+from pyness.files import strict, write_whole
 
 __all__ = ["Report"]
 
@@ -46,6 +46,7 @@ class Report:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        """As strict JSON has it: what is not finite, the error of what has none, is None."""
         names = ("epr", "epr_upper", "epr_lower", "epr_score_free", "gradient_error")
         result: dict[str, Any] = {"system": self.system}
         result |= {name: getattr(self, name).to_dict() for name in names}
@@ -55,7 +56,7 @@ class Report:
         result["stationarity"] = self.stationarity.to_dict()
         result["states"] = self.states
         result["warnings"] = list(self.warnings)
-        return result | dict(self.extra)
+        return strict(result | dict(self.extra))
 
     def to_json(self, path: str | Path) -> None:
         """Write the report.

@@ -33,6 +33,22 @@ def test_file(report, tmp_path):
     assert "defect" not in record
 
 
+def test_what_is_not_finite_is_null(report, tmp_path):
+    """NaN, the error of a height by a method without error bars, is no JSON."""
+    from dataclasses import replace
+
+    nan = float("nan")
+    basins = {"basins": [{"at": (0.0, 1.0), "height": Estimate(1.0, nan).to_dict()}]}
+    replace(report, epr_lower=Estimate(nan, nan), extra=basins).to_json(tmp_path / "report.json")
+
+    def refuse(word):
+        raise ValueError(word)
+
+    record = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    assert record["epr_lower"] == {"value": None, "stderr": None}
+    assert record["basins"] == [{"at": [0.0, 1.0], "height": {"value": 1.0, "stderr": None}}]
+
+
 def test_text(report):
     text = str(report)
     assert "double-well, 1000 states" in text
