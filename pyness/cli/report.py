@@ -24,9 +24,10 @@ ESTIMATES = {
 OF_SCORES = {
     "epr": ("entropy production rate", "k_B per unit time; no bias from the network"),
     "epr_upper": ("  upper bound", "right for every score: its defect is taken off"),
+    "epr_score_free": ("  without a score", "E[F . D^-1 F + div F], or E[lap U] of activities alone; no controls"),
     "gradient_error": ("score error", "E|s_t - s|^2 / E|s|^2 in the norm of D, no truth needed"),
+    "error_against_current": ("  of the current", "E|s_t - s|^2 / EPR: what of the current is not resolved, stricter"),
     "defect": ("defect", "E[v . (s_t - s)], 0 for the truth and, where all have noise, for a gradient"),
-    "error_against_current": ("score error", "relative to the EPR above: the stricter measure"),
 }
 
 
@@ -35,12 +36,20 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
     truth, error, sampling = report.get("truth"), report.get("potential_error"), report["sampling"]
     said = ESTIMATES | OF_SCORES if report.get("defect") else ESTIMATES
     rows = [[name, _with_error(report[key]), what] for key, (name, what) in said.items() if report.get(key)]
+    if "epr_from" in report:
+        defined = f"{report['epr_of']}, {report['convention']}"
+        rows.insert(1, ["  which", defined, f"from {report['epr_from']}, with control variates where walkers allow"])
     for name, part in report.get("parts", {}).items():
         low, high, learnt = (_with_error(part[key]) for key in ("lower", "upper", "naive"))
         rows.append([f"EPR of the {name}", f"from {low}", f"to {high}, both bounds; as learnt {learnt}"])
     for name, found in report.get("regions", {}).items():
         share = f"{_with_error(found['share'])} of the activity part"
         rows.append([f"  {name}", _with_error(found["particles"]), f"of the particles, {share}"])
+    if "error_by_particle" in report:
+        mean, *ends = (_with_error(report["error_by_particle"][key]) for key in ("mean", "least", "most"))
+        rows.append(["score error each", mean, f"gamma E|s_t - s|^2 of a particle; least {ends[0]}, most {ends[1]}"])
+    if "persistence_times" in report:
+        rows.append(["persistence times", number(report["persistence_times"]), "of the activity, in each trajectory"])
     rows += _topography(report)
     if truth and "epr" in truth:
         rows.append(["truth: EPR", _with_error({"value": truth["epr"], "stderr": truth["epr_error"]}), truth["source"]])

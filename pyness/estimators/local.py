@@ -1,17 +1,16 @@
-"""Where entropy is produced: by particle, by degree of freedom, by region, on a map (active_matter.md, section 3.2)."""
+"""Where entropy is produced: by particle and degree of freedom (active_matter.md, section 3.2), and where each is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from pyness.estimators.averages import ENTRIES
-from pyness.estimators.estimate import Estimate
+from pyness.errors import InputError
 from pyness.estimators.score_certificate import ScoreWithTerms
-from pyness.sampling import Samples
 from pyness.systems import ParticleSystem
 from pyness.systems.neighbours import close_pairs
 
@@ -19,18 +18,24 @@ __all__ = [
     "REGIONS",
     "LocalEPR",
     "activity_epr",
-    "by_region",
-    "conditional",
+    "contact_distance",
     "distance_to_interface",
+    "has_phases",
+    "local_density",
     "local_epr",
     "neighbour_number",
-    "profile_map",
+    "position_epr",
     "region",
 ]
 
-#: A particle with at most GAS particles within CONTACT (itself included) is gas, with at least SOLID dense.
-CONTACT, GAS, SOLID = 2.4, 2, 5
+#: Particles are in contact up to where they push each other by this share of the active speed: 2.4 radii for the
+#: published discs.
+PRESSED = 0.2591
+#: In the plane a particle with at most GAS particles in contact (itself included) is gas, with at least SOLID dense.
+GAS, SOLID = 2, 5
 REGIONS = ("gas", "interface", "dense")
+#: Fewer particles than these have no room for two phases.
+CROWD = 100
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class LocalEPR:
     Attributes:
         position, activity: ``v_x^2 / eps`` (NaN without translational noise) and ``v_g . D^{-1} v_g``: total.
         position_divergence, activity_divergence: ``div_{x_i} v_{x_i}`` and ``div_{g_i} v_{g_i}``: of the system.
+            Networks draw what they cannot differentiate exactly: of ``"attention"`` the first, of ``"contacts"``
+            the second, are beyond ``pyness.score.probing.EXACT_UP_TO`` coordinates one random probe of each particle,
+            right on average over many states only. A map of one state is made of the other two.
     """
 
     position: torch.Tensor
@@ -51,18 +59,22 @@ class LocalEPR:
 def local_epr(system: ParticleSystem, states: torch.Tensor, score: ScoreWithTerms) -> LocalEPR:
     """The local entropy production rates of a score at ``states: (n, dim)``."""
     s, terms = score(states)
-    (x, g), s_x = system.split(states), system.split(torch.nan_to_num(s))[0]
     t_x, t_g = system.split(terms)
-    activity, eps = system.activity, system.noise
-    v_x = system.forces(x) + activity.push(g) - eps * s_x
-    own = activity.divergence(system.activity_dim)
-    square = v_x.square().sum(-1)
     return LocalEPR(
-        position=square / eps if eps > 0 else torch.full_like(square, torch.nan),
+        position=position_epr(system, states, s),
         activity=activity_epr(system, states, s),
-        position_divergence=-system.laplacian(x) - t_x.sum(-1),
-        activity_divergence=own - t_g.sum(-1),
+        position_divergence=-system.laplacian(system.split(states)[0]) - t_x.sum(-1),
+        activity_divergence=system.activity.divergence(system.activity_dim) - t_g.sum(-1),
     )
+
+
+def position_epr(system: ParticleSystem, states: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    """``v_x^2 / eps`` of each particle, ``(n, N)``, from the score ``s: (n, dim)`` alone; NaN without noise."""
+    x, g = system.split(states)
+    if system.noise == 0:
+        return torch.full(x.shape[:-1], torch.nan, dtype=x.dtype, device=x.device)
+    v_x = system.forces(x) + system.activity.push(g) - system.noise * system.split(s)[0]
+    return v_x.square().sum(-1) / system.noise
 
 
 def activity_epr(system: ParticleSystem, states: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
@@ -71,91 +83,94 @@ def activity_epr(system: ParticleSystem, states: torch.Tensor, s: torch.Tensor) 
     return v_g.square().sum(-1) / system.activity.rate
 
 
-def neighbour_number(system: ParticleSystem, x: torch.Tensor, radius: float = CONTACT) -> torch.Tensor:
-    """``(n, N)``: particles within ``radius`` of each of ``x: (n, N, d)``, itself included."""
+def contact_distance(system: ParticleSystem) -> float | None:
+    """Up to where two particles push or pull by ``PRESSED`` of the active speed; None where they never do."""
+    if system.pair_force is None or system.cutoff is None or not system.activity.speed > 0:
+        return None
+    r = torch.linspace(0, system.cutoff, 1 << 14, dtype=torch.float64)[1:]
+    if system.species is None:
+        force = system.pair_force(r).abs()
+    else:
+        kinds = system.species.unique().tolist()
+        couples = itertools.combinations_with_replacement(kinds, 2)
+        labels = [[torch.full(r.shape, kind) for kind in couple] for couple in couples]
+        force = torch.stack([system.pair_force(r, *couple).abs() for couple in labels]).amax(0)
+    pressed = r[force >= PRESSED * system.activity.speed]
+    return pressed.max().item() if len(pressed) else None
+
+
+def has_phases(system: ParticleSystem) -> bool:
+    """Whether ``region`` means something: particles in the plane that touch, and enough of them."""
+    plane = isinstance(system, ParticleSystem) and system.space_dim == 2 and system.n_particles >= CROWD
+    return plane and contact_distance(system) is not None
+
+
+def neighbour_number(system: ParticleSystem, x: torch.Tensor, radius: float) -> torch.Tensor:
+    """``(n, N)``: particles within ``radius`` of each of ``x: (n, N, d)``, itself included.
+
+    Raises:
+        InputError: a radius of more than half the box, where particles would count twice.
+    """
+    narrow = min((period for period in system.periods if period is not None), default=math.inf)
+    if not 0 < radius <= narrow / 2:
+        raise InputError(f"radius is {radius!r} and half the box {narrow / 2:g}", "give one between 0 and half of it")
     pairs = close_pairs(x, system.periods, radius)
     rows = torch.cat([pairs.i, pairs.j])
     return 1 + torch.bincount(rows, minlength=x.shape[0] * x.shape[1]).reshape(x.shape[:2])
 
 
+def local_density(system: ParticleSystem, x: torch.Tensor, radius: float | None = None) -> torch.Tensor:
+    """``(n, N)``: particles per unit volume within ``radius`` (the cutoff if not given) of each, itself included."""
+    radius = _reach(system) if radius is None else radius
+    return neighbour_number(system, x, radius) / ball(system.space_dim, radius)
+
+
+def ball(dim: int, radius: float) -> float:
+    """The volume of a ball."""
+    return math.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * radius**dim
+
+
+def _reach(system: ParticleSystem) -> float:
+    if system.cutoff is None:
+        raise InputError(f"{system.name!r} has no cutoff", "give radius=")
+    return system.cutoff
+
+
 def region(system: ParticleSystem, x: torch.Tensor) -> torch.Tensor:
-    """``(n, N)``: 0 gas, 1 interface, 2 dense, by the number of neighbours (active_matter.md, 6.4)."""
-    count = neighbour_number(system, x)
+    """``(n, N)``: 0 gas, 1 interface, 2 dense, by the number of contacts (active_matter.md, 6.4).
+
+    Raises:
+        InputError: particles that are not in the plane, or never touch.
+    """
+    contact = contact_distance(system) if system.space_dim == 2 else None
+    if contact is None:
+        raise InputError(
+            f"{system.name!r} has no contacts in the plane, by whose number phases are told apart",
+            "take profiles by density, or labels of your own",
+        )
+    count = neighbour_number(system, x, contact)
     return 1 + (count >= SOLID).long() - (count <= GAS).long()
 
 
 def distance_to_interface(system: ParticleSystem, x: torch.Tensor) -> torch.Tensor:
-    """``(n, N)``: distance to the nearest particle of the other phase, positive in the dense one, negative in the gas.
+    """``(n, N)``: distance to where the dense phase ends, positive inside it and negative outside.
 
-    0 for particles of the interface; infinite where the other phase is absent.
+    That is, of a dense particle (``region``) the distance to the nearest that is not, of any other minus the distance
+    to the nearest dense one; infinite where there is none.
     """
     from scipy.spatial import cKDTree
 
-    kinds = region(system, x)
+    dense = region(system, x) == REGIONS.index("dense")
     periods = np.array([p if p is not None else 0.0 for p in system.periods])
     box = periods if (periods > 0).any() else None
     out = torch.zeros(x.shape[:2], dtype=torch.float64)
     for row in range(len(x)):
-        at = x[row].double().cpu().numpy()
+        at, inside = x[row].double().cpu().numpy(), dense[row].cpu().numpy()
         at = np.where(periods > 0, np.mod(at, np.where(periods > 0, periods, 1.0)), at)
-        for mine, other, sign in ((2, 0, 1.0), (0, 2, -1.0)):
-            own, far = (kinds[row] == mine).cpu().numpy(), (kinds[row] == other).cpu().numpy()
-            if own.any():
-                found = cKDTree(at[far], boxsize=box).query(at[own])[0] if far.any() else np.full(own.sum(), np.inf)
-                out[row, torch.from_numpy(own)] = sign * torch.from_numpy(found)
+        at = np.where((periods > 0) & (at >= periods), 0.0, at)  # what rounding has put onto the far side
+        for mine, sign in ((inside, 1.0), (~inside, -1.0)):
+            if mine.any():
+                far = at[~mine]
+                found = cKDTree(far, boxsize=box).query(at[mine])[0] if len(far) else np.full(mine.sum(), np.inf)
+                out[row, torch.from_numpy(mine)] = sign * torch.from_numpy(found)
     return out.to(x.device)
-
-
-PerParticle = Callable[[torch.Tensor], torch.Tensor]
-
-
-def conditional(
-    system: ParticleSystem, samples: Samples, values: PerParticle, labels: PerParticle, bins: int
-) -> list[tuple[Estimate, Estimate, Estimate]]:
-    """For each label its share of the particles, its share of the total of ``values``, and its conditional mean.
-
-    Args:
-        values, labels: ``(n, dim) -> (n, N)``; labels whole numbers below ``bins``, others are left out.
-    """
-    held = torch.zeros(samples.walkers, bins, dtype=torch.float64)
-    total = torch.zeros(samples.walkers, bins, dtype=torch.float64)
-    together = max(1, ENTRIES // samples.dim)
-    for walker in range(samples.walkers):
-        for states in samples.states[walker].double().split(together):
-            label, value = labels(states).flatten(), values(states).flatten()
-            inside = (label >= 0) & (label < bins)
-            held[walker] += torch.bincount(label[inside], minlength=bins).cpu()
-            total[walker] += torch.bincount(label[inside], value[inside], minlength=bins).cpu()
-    all_held, all_total = held.sum(1), total.sum(1)
-    return [
-        (
-            Estimate.ratio(held[:, k], all_held),
-            Estimate.ratio(total[:, k], all_total),
-            Estimate.ratio(total[:, k], held[:, k]) if held[:, k].sum() > 0 else Estimate(float("nan"), float("nan")),
-        )
-        for k in range(bins)
-    ]
-
-
-def by_region(
-    system: ParticleSystem, samples: Samples, values: PerParticle
-) -> dict[str, tuple[Estimate, Estimate, Estimate]]:
-    """``conditional`` by ``REGIONS``."""
-    found = conditional(system, samples, values, lambda states: region(system, system.split(states)[0]), len(REGIONS))
-    return dict(zip(REGIONS, found, strict=True))
-
-
-def profile_map(
-    x: torch.Tensor, values: torch.Tensor, low: tuple[float, float], high: tuple[float, float], bins: int = 64
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Conditional mean of ``values: (n,)`` and number of points on a grid of ``x: (n, 2)``, ``(bins, bins)`` each."""
-    corner, width = (
-        torch.tensor(low, dtype=x.dtype),
-        torch.tensor(high, dtype=x.dtype) - torch.tensor(low, dtype=x.dtype),
-    )
-    cell = ((x.cpu() - corner) / width * bins).floor().long()
-    inside = ((cell >= 0) & (cell < bins)).all(-1)
-    index = cell[inside, 0] * bins + cell[inside, 1]
-    count = torch.bincount(index, minlength=bins * bins)
-    total = torch.bincount(index, values.cpu()[inside].double(), minlength=bins * bins)
-    return (total / count.clamp_min(1)).where(count > 0, torch.nan).reshape(bins, bins), count.reshape(bins, bins)

@@ -66,16 +66,35 @@ class Report:
         """
         write_whole({path: json.dumps(self.to_dict(), indent=2) + "\n"}, "give a path that can be written")
 
+    def _definition(self) -> list[tuple[str, str]]:
+        """Which entropy production a score's report quotes, and from what."""
+        names = {"epr_of": "  of", "convention": "  convention", "epr_from": "  from"}
+        return [(name, str(self.extra[key])) for key, name in names.items() if key in self.extra]
+
+    def _of_score(self) -> list[tuple[str, str]]:
+        extra = self.extra
+        rows = [("score error, relative to E|s|^2", str(self.gradient_error))]
+        if "error_against_current" in extra:
+            rows.append(("  relative to the EPR", _text(extra["error_against_current"])))
+        rows.append(("defect", str(self.defect)))
+        for name, part in extra.get("parts", {}).items():
+            low, high, learnt = (_text(part[key]) for key in ("lower", "upper", "naive"))
+            rows.append((f"EPR of the {name}", f"from {low} to {high}; as learnt {learnt}"))
+        if "persistence_times" in extra:
+            rows.append(("persistence times covered", f"{extra['persistence_times']:.3g}"))
+        return rows
+
     def __str__(self) -> str:
         rows = [
             ("entropy production rate", str(self.epr)),
             ("  upper bound", str(self.epr_upper)),
             ("  lower bound", str(self.epr_lower)),
             ("  without a network", str(self.epr_score_free)),
-            ("gradient error", str(self.gradient_error)),
         ]
-        if self.defect is not None:
-            rows.append(("defect", str(self.defect)))
+        if self.defect is None:
+            rows.append(("gradient error", str(self.gradient_error)))
+        else:
+            rows = [rows[0], *self._definition(), *rows[1:], *self._of_score()]
         if self.apparent_epr is not None:
             rows.append(("apparent rate of the reduced", str(self.apparent_epr)))
         width = max(len(name) for name, _ in rows)
@@ -83,3 +102,7 @@ class Report:
         lines.append(str(self.stationarity))
         lines += [f"warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+
+def _text(estimate: Mapping[str, float]) -> str:
+    return str(Estimate(**estimate))

@@ -10,7 +10,7 @@ import torch
 from pyness.estimators.averages import surface_per_walker, volume_per_walker
 from pyness.estimators.control import controlled
 from pyness.estimators.estimate import Estimate
-from pyness.estimators.score_free import check_samples, fisher_per_walker
+from pyness.estimators.score_free import active_work_per_walker, check_samples, fisher_per_walker, works
 from pyness.estimators.stationarity import family
 from pyness.sampling import Samples
 from pyness.systems import ParticleSystem, System
@@ -50,9 +50,9 @@ class ScoreCertificate:
     """What samples say about a score ``s_t``, whether or not it is a gradient.
 
     Attributes:
-        epr: score-free entropy production rate with zero-mean control variates; where some coordinates have no
-            noise, of the others, ``E[v_g^2] / gamma = E[lap U]``.
-        score_free: the same without control variates.
+        epr: entropy production rate with zero-mean control variates, from what ``epr_from`` says; where some
+            coordinates have no noise, of the others, ``E[v_g^2] / gamma = E[lap U]``.
+        score_free: from ``E[F_v . D^{-1} F_v + div F_v]``, without control variates.
         defect: ``C = E[v . s_t]``, 0 for a gradient; where some coordinates have no noise, ``E[v . (s_t - s)]`` of the
             others, 0 for the true score.
         excess: ``E|s_t - s|_D^2``.
@@ -63,7 +63,10 @@ class ScoreCertificate:
             equilibrium is known, which is the stricter measure.
         blocks: by name, the entropy production of groups of coordinates, bounded.
         complete: whether all coordinates have noise.
+        epr_from: ``"active work"`` (I6), ``"score-free form"``, or, of activities alone, ``"E[lap U]"``.
         gradient: whether the score is a gradient, as was claimed, as far as its defect shows; None without the claim.
+        by_particle: ``(walkers, N)``, where positions have no noise and all particles are alike: the share of each in
+            ``excess``, ``gamma (s_i^2 + d) + 2 gamma div_{g_i} s_i + lap_i U``, whose mean is ``gamma E|s_t - s|_i^2``.
     """
 
     epr: Estimate
@@ -76,7 +79,9 @@ class ScoreCertificate:
     against_current: Estimate
     blocks: dict[str, Block]
     complete: bool
+    epr_from: str
     gradient: bool | None
+    by_particle: torch.Tensor | None
 
 
 def noisy(system: System) -> torch.Tensor:
@@ -115,6 +120,7 @@ def certify_score(
     loud, groups, complete = noisy(system), blocks_of(system), bool(noisy(system).all())
     diagonal = system.diffusion.constant and system.diffusion.kind != "matrix"
     masks = {name: mask & loud for name, mask in groups.items()} if diagonal else {}
+    each = not complete and _alike(system)
 
     def integrand(x: torch.Tensor) -> torch.Tensor:
         s, terms = score(x)
@@ -131,7 +137,8 @@ def certify_score(
             ]
         for mask in masks.values():
             columns += _block_terms(system, x, F, s, terms, mask.to(x.device))
-        return torch.stack(columns, dim=-1)
+        columns = torch.stack(columns, dim=-1)
+        return torch.cat([columns, _particle_terms(system, x, s * Ds, terms)], dim=-1) if each else columns
 
     volume = volume_per_walker(samples, integrand)
 
@@ -153,27 +160,48 @@ def certify_score(
     if complete:
         raw = volume[:, 3] - surface[:, 1]
         upper, first = volume[:, 2] + 2 * defect, 4
+        quoted, origin = raw, "score-free form"
+        if works(system):
+            quoted, origin = active_work_per_walker(system, samples), "active work"
     else:
         raw, first = fisher + own, 2
         upper = raw + excess
+        quoted, origin = raw, "E[lap U]"
     blocks = {}
     for index, name in enumerate(masks):
         lower, naive = volume[:, first + 2 * index], volume[:, first + 2 * index + 1]
         values = (lower, lower + excess, naive, 0.5 * (lower + naive))
         blocks[name] = Block(*(controlled(value, controls) for value in values))
     return ScoreCertificate(
-        epr=controlled(raw, controls),
+        epr=controlled(quoted, controls),
         score_free=Estimate.over_walkers(raw),
         defect=found_defect,
         excess=controlled(excess, controls),
         upper=controlled(upper, controls),
-        lower=controlled(raw - excess, controls),
+        lower=controlled(quoted - excess, controls),
         relative=_ratio(excess, fisher, controls),
-        against_current=_ratio(excess, raw, controls),
+        against_current=_ratio(excess, quoted, controls),
         blocks=blocks,
         complete=complete,
+        epr_from=origin,
         gradient=trusted,
+        by_particle=volume[:, -system.n_particles :] if each else None,
     )
+
+
+def _alike(system: System) -> bool:
+    """Whether no particle is told from another.
+
+    Particles of several kinds pass information on to each other, ``E[v_i . s_i] != 0``, so that of one kind
+    ``E|v_{g_i}|^2 / gamma`` is not ``E[lap_i U]``, only of all.
+    """
+    return isinstance(system, ParticleSystem) and (system.species is None or len(system.species.unique()) == 1)
+
+
+def _particle_terms(system: ParticleSystem, x: torch.Tensor, square: torch.Tensor, terms: torch.Tensor) -> torch.Tensor:
+    """Each particle's share of the integrand of the excess, ``(n, N)``; ``square`` are the terms of ``s . D s``."""
+    own = system.activity.divergence(system.activity_dim)
+    return system.split(square + 2 * terms)[1].sum(-1) - own + system.laplacian(system.split(x)[0])
 
 
 def _block_terms(

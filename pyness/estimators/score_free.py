@@ -10,7 +10,15 @@ from pyness.estimators.estimate import Estimate
 from pyness.sampling import Samples
 from pyness.systems import ParticleSystem, System
 
-__all__ = ["check_samples", "fisher_information", "score_free_epr", "score_free_per_walker"]
+__all__ = [
+    "active_work_epr",
+    "active_work_per_walker",
+    "check_samples",
+    "fisher_information",
+    "score_free_epr",
+    "score_free_per_walker",
+    "works",
+]
 
 
 def check_samples(system: System, samples: Samples) -> None:
@@ -65,6 +73,41 @@ def score_free_epr(system: System, samples: Samples) -> Estimate:
     """
     check_samples(system, samples)
     return Estimate.over_walkers(score_free_per_walker(system, samples))
+
+
+def works(system: System) -> bool:
+    """Whether the entropy production is the work of the activities alone: conservative forces, and noise."""
+    return isinstance(system, ParticleSystem) and system.noise > 0 and system.conservative
+
+
+def active_work_epr(system: ParticleSystem, samples: Samples) -> Estimate:
+    """``e_p = E[F_x . u(g)] / eps``, k_B per unit time: the work of the activities (I6).
+
+    ``F_x = -grad U + u(g)`` is the velocity of the positions without noise. The same number as ``score_free_epr``, from
+    which it differs by the mean of ``L U`` and of the activities' own generator: without the large ``E|F_x|^2 / eps``
+    and ``E[lap U]`` of stiff contacts it scatters less (active_matter.md, section 4).
+
+    Raises:
+        InputError: no particles, positions without noise, forces that are no gradient; samples of another system.
+    """
+    if not works(system):
+        raise InputError(
+            f"{system.name!r} is not made of particles whose positions have noise and whose forces are conservative",
+            "take score_free_epr",
+        )
+    check_samples(system, samples)
+    return Estimate.over_walkers(active_work_per_walker(system, samples))
+
+
+def active_work_per_walker(system: ParticleSystem, samples: Samples) -> torch.Tensor:
+    """``(walkers,)`` values whose mean is that of ``active_work_epr``."""
+
+    def integrand(states: torch.Tensor) -> torch.Tensor:
+        x, g = system.split(states)
+        push = system.activity.push(g)
+        return ((system.forces(x) + push) * push).sum((-1, -2)) / system.noise
+
+    return volume_per_walker(samples, integrand).squeeze(1)
 
 
 def fisher_information(system: System, samples: Samples) -> Estimate:

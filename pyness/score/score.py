@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from pyness.errors import InputError, PynessError, StoreError
-from pyness.estimators import Report, stationarity
-from pyness.estimators.local import LocalEPR, activity_epr, by_region, local_epr
+from pyness.errors import InputError, PynessError, StoreError, UnknownNameError
+from pyness.estimators import Estimate, Report, stationarity
+from pyness.estimators.local import LocalEPR, activity_epr, has_phases, local_epr, position_epr
+from pyness.estimators.profiles import Profile, SpatialMap, profile, spatial_map
 from pyness.estimators.score_certificate import certify_score, noisy
 from pyness.files import write_whole
 from pyness.sampling import Samples
@@ -27,6 +28,8 @@ ENTRIES = 1 << 17
 #: Random directions for derivatives that are not taken exactly: of one state, and of each of so many that they average.
 PROBES, MANY = 4, 100
 CONVENTION = "g even under time reversal"
+#: Persistence times that a trajectory should cover, and share of the current that a score may leave unresolved.
+COVERED, UNRESOLVED = 3.0, 0.1
 
 
 class Score:
@@ -77,6 +80,45 @@ class Score:
             raise InputError(f"{self.system.name!r} has no particles", "give a score of a ParticleSystem")
         return local_epr(self.system, x.double(), self.with_terms)
 
+    def profile(self, samples: Samples, by: str = "density", *, part: str = "activity", bins: int = 12) -> Profile:
+        """Entropy production of particles given where they are, with error bars.
+
+        Args:
+            samples: of those it was trained on only the walkers held out count.
+            by: ``"region"`` (gas, interface, dense), ``"density"`` or ``"distance"`` to the interface.
+            part: ``"activity"`` or ``"position"``.
+            bins: for distances.
+
+        Raises:
+            InputError: no particles, or none that can be sorted so (``pyness.estimators.profile``).
+        """
+        return profile(self.system, self._judged(samples), self._rate(part), by, bins)
+
+    def map(self, samples: Samples, *, part: str = "activity", bins: int = 32, centred: bool = False) -> SpatialMap:
+        """Entropy production of particles by position in the plane, with error bars.
+
+        Args:
+            samples, part: as for ``profile``.
+            bins: cells along each side.
+            centred: each snapshot with its dense phase in the middle.
+
+        Raises:
+            InputError: particles not in the plane, or without what is centred (``pyness.estimators.spatial_map``).
+        """
+        return spatial_map(self.system, self._judged(samples), self._rate(part), bins, centred)
+
+    def _rate(self, part: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        parts = {"activity": activity_epr, "position": position_epr}
+        if part not in parts:
+            raise UnknownNameError.of("part", str(part), parts)
+        return lambda x: parts[part](self.system, x, self.score(x))
+
+    def _judged(self, samples: Samples) -> Samples:
+        """Samples that the score was not trained on."""
+        if samples.fingerprint != self.metadata["samples"]:
+            return samples
+        return samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
+
     def transferred(self, system: System) -> Score:
         """The same network on another system: another number of particles or box.
 
@@ -114,9 +156,7 @@ class Score:
         """
         if samples is None:
             raise InputError("no samples to report on", "give the training samples, or fresh ones")
-        judged = samples
-        if samples.fingerprint == self.metadata["samples"]:
-            judged = samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
+        judged = self._judged(samples)
         gradient = bool(getattr(self.network, "gradient", False))
         probes = 1 if judged.walkers * judged.snapshots >= MANY else PROBES
         found = certify_score(self.system, judged, lambda x: self.with_terms(x, probes), gradient=gradient)
@@ -134,17 +174,31 @@ class Score:
             notes.append("positions have no noise of their own: the EPR is the activity part, E[v_g^2] / gamma")
         elif self.system.domain.walled and samples.walls is None:
             notes.append("no fold records: what reflecting walls contribute is missing; sample with pyness to have it")
+        moving = not found.epr.value <= 3 * found.epr.stderr
+        if moving and found.against_current.value > UNRESOLVED:
+            notes.append(
+                f"the score leaves {found.against_current} of the current unresolved here: maps of it and the parts as "
+                "learnt are off by as much; learn longer, from more samples, or from samples of this system"
+            )
         extra: dict[str, Any] = {
             "convention": CONVENTION if isinstance(self.system, ParticleSystem) else "all variables even",
             "epr_of": "all coordinates" if found.complete else "activity",
+            "epr_from": found.epr_from,
             "excess": found.excess.to_dict(),
             "error_against_current": found.against_current.to_dict(),
             "parts": {name: block.to_dict() for name, block in found.blocks.items()},
         }
         if isinstance(self.system, ParticleSystem) and samples.stats:
             # burn-in included: how long a trajectory is against the memory of its activities
-            extra["persistence_times"] = samples.times[-1].item() * self.system.activity.rate
-        if self._phases():
+            covered = extra["persistence_times"] = samples.times[-1].item() * self.system.activity.rate
+            if covered < COVERED:
+                notes.append(
+                    f"each trajectory covers {covered:.2g} persistence times of the activity: what needs several, as "
+                    "dense phases of many particles, is still that of the start; burn in longer"
+                )
+        if found.by_particle is not None:
+            extra["error_by_particle"] = _spread(found.by_particle)
+        if has_phases(self.system):
             extra["regions"] = self._regions(judged)
         return Report(
             system=self.system.name,
@@ -160,18 +214,13 @@ class Score:
             extra=extra,
         )
 
-    def _phases(self) -> bool:
-        """Whether there is enough room for a dense and a dilute phase."""
-        system = self.system
-        return isinstance(system, ParticleSystem) and system.cutoff is not None and system.n_particles >= 100
-
     def _regions(self, samples: Samples) -> dict[str, Any]:
         """Shares of particles and of the activity part, and its mean per particle, by phase."""
-        found = by_region(self.system, samples, lambda x: activity_epr(self.system, x, self.score(x)))
-        names = ("particles", "share", "mean")
+        found = profile(self.system, samples, self._rate("activity"), "region")
+        rows = zip(found.at, found.particles, found.share, found.mean, strict=True)
         return {
-            region: {name: value.to_dict() for name, value in zip(names, values, strict=True)}
-            for region, values in found.items()
+            name: {"particles": held.to_dict(), "share": share.to_dict(), "mean": mean.to_dict()}
+            for name, held, share, mean in rows
         }
 
     def save(self, path: str | Path) -> None:
@@ -246,6 +295,13 @@ class Score:
         crowded = isinstance(system, ParticleSystem) and system.cutoff is None
         seen = system.n_particles if crowded else getattr(self.network, "neighbours", 0)
         return flat.split(max(1, ENTRIES // (system.dim * (1 + seen // 8))))
+
+
+def _spread(values: torch.Tensor) -> dict[str, Any]:
+    """Mean over particles of ``values: (walkers, N)``, and the particles with the least and the most."""
+    mean = values.mean(0)
+    columns = {"mean": values.mean(1), "least": values[:, mean.argmin()], "most": values[:, mean.argmax()]}
+    return {name: Estimate.over_walkers(column).to_dict() for name, column in columns.items()}
 
 
 def _kinds(system: ParticleSystem) -> list[int] | None:

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-import pyness
+from pyness.errors import InputError
 from pyness.estimators import local
-from pyness.systems import get
+from pyness.systems import Box, OrnsteinUhlenbeckActivity, ParticleSystem, get
 from pyness.systems.derivatives import jacobian
 
 
@@ -45,34 +45,53 @@ def configuration():
     return get("aoup-mips", n_particles=10, packing=10 * math.pi / 900), x
 
 
+def test_contacts_are_as_wide_as_the_published_ones():
+    assert local.contact_distance(get("aoup-mips", n_particles=100)) == pytest.approx(2.4, abs=1e-3)
+    # a steeper disc of the same size: its cutoff is shorter, contacts still begin outside it
+    assert 2.0 < local.contact_distance(get("aoup-mips", n_particles=100, beta=30.0)) < 2.4
+    assert local.contact_distance(get("aoup-mips", n_particles=100, v0=0.0)) is None
+    own = {"pair_force": lambda r: torch.exp(-r), "cutoff": 0.5}
+    assert not local.has_phases(particles(3.0, space_dim=3, **own))
+    assert not local.has_phases(particles(3.0, n_particles=99, **own))
+    assert local.has_phases(particles(3.0, **own))
+    # those that are nowhere pressed have none
+    assert not local.has_phases(particles(3.0, pair_force=lambda r: 1e-3 * torch.exp(-r), cutoff=0.5))
+    kinds = {"pair_force": lambda r, a, b: torch.exp(-r) * (a + b), "cutoff": 2.0, "species": [0, 1] * 60}
+    assert local.contact_distance(particles(9.0, **kinds)) == pytest.approx(2.0, abs=1e-3)
+
+
+def particles(width, n_particles=120, space_dim=2, **forces):
+    box = Box([-width / 2] * space_dim, [width / 2] * space_dim, "periodic")
+    return ParticleSystem("own", n_particles, space_dim, OrnsteinUhlenbeckActivity(0.1, 1.0), box=box, **forces)
+
+
+def test_neighbours_are_not_counted_round_the_box():
+    system = particles(3.0, pair_force=lambda r: torch.exp(-r), cutoff=0.5)
+    x = system.split(system.draw_start("uniform", 1, torch.Generator().manual_seed(0), torch.float64))[0]
+    with pytest.raises(InputError, match=r"half the box 1\.5"):
+        local.neighbour_number(system, x, 2.4)
+    density = local.local_density(system, x)
+    torch.testing.assert_close(density, local.neighbour_number(system, x, 0.5) / (math.pi * 0.25))
+    assert local.ball(3, 2.0) == pytest.approx(4 / 3 * math.pi * 8)
+
+
 def test_phases_and_distances():
     system, x = configuration()
-    assert local.neighbour_number(system, x)[0].tolist() == [7, 4, 4, 4, 4, 4, 4, 2, 2, 1]
+    assert local.neighbour_number(system, x, 2.4)[0].tolist() == [7, 4, 4, 4, 4, 4, 4, 2, 2, 1]
     assert local.region(system, x)[0].tolist() == [2, 1, 1, 1, 1, 1, 1, 0, 0, 0]
     found = local.distance_to_interface(system, x)[0]
-    assert found[0] == pytest.approx(-found[9].item()) or found[0] > 0
-    assert (found[1:7] == 0).all()
+    # the dense phase is the middle of the cluster: it ends at the particles around it
+    torch.testing.assert_close(found[:7], torch.tensor([2.0] + [-2.0] * 6).double())
     # through the seam: (29.5, 1) is 10.5 and 9 away from (10, 10)
     assert found[9] == pytest.approx(-math.hypot(10.5, 9))
-    assert found[0] == pytest.approx(min(math.hypot(10.5, 9), math.hypot(10, 10)))
+    assert torch.isinf(local.distance_to_interface(system, x[:, [9] * 10] + torch.arange(10.0)[:, None] * 2.5)).all()
+    with pytest.raises(InputError, match="no contacts in the plane"):
+        local.region(get("aoup-free"), x)
 
 
-def test_shares_by_region():
-    system, x = configuration()
-    g = torch.zeros(1, 10, 2, dtype=torch.float64)
-    samples = pyness.Samples.from_states(system, torch.stack([system.join(x, g)] * 3))
-    found = local.by_region(system, samples, lambda states: system.split(states)[0][..., 0])
-    shares = [found[name][0].value for name in local.REGIONS]
-    assert shares == pytest.approx([0.3, 0.6, 0.1])
-    assert sum(found[name][1].value for name in local.REGIONS) == pytest.approx(1)
-    assert found["gas"][2].value == pytest.approx((20 + 22 + 29.5) / 3)
-    assert found["dense"][2].value == pytest.approx(10)
-
-
-def test_map_is_a_conditional_mean():
-    x = torch.tensor([[0.1, 0.1], [0.2, 0.2], [0.9, 0.1], [1.5, 0.0]])
-    mean, count = local.profile_map(x, torch.tensor([1.0, 3.0, 5.0, 9.0]), (0.0, 0.0), (1.0, 1.0), bins=2)
-    assert mean[0, 0] == 2
-    assert mean[1, 0] == 5
-    assert torch.isnan(mean[0, 1])
-    assert count.tolist() == [[2, 0], [1, 0]]
+def test_the_two_parts_need_the_score_alone():
+    system = get("aoup-harmonic", n_particles=3, space_dim=2)
+    x = system.draw_start("uniform", 4, torch.Generator().manual_seed(0), torch.float64)
+    found, s = local.local_epr(system, x, exact(system)), system.truth.score(x)
+    torch.testing.assert_close(found.position, local.position_epr(system, x, s))
+    torch.testing.assert_close(found.activity, local.activity_epr(system, x, s))

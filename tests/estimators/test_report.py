@@ -67,6 +67,27 @@ def test_defect_is_shown_where_there_is_one(report):
     assert "defect" in str(scored)
 
 
+def test_text_of_a_score_says_which_entropy_production(report):
+    from dataclasses import replace
+
+    estimate = {"value": 0.3, "stderr": 0.01}
+    extra = {
+        "convention": "g even under time reversal", "epr_of": "activity", "epr_from": "E[lap U]",
+        "error_against_current": {"value": 0.21, "stderr": 0.02}, "persistence_times": 0.5,
+        "parts": {"activity": dict.fromkeys(("lower", "upper", "naive", "midpoint"), estimate)},
+    }  # fmt: skip
+    lines = str(replace(report, defect=Estimate(0.3, 0.01), extra=extra)).splitlines()
+    said = {line[:30].strip(): line[30:].strip() for line in lines}
+    assert said["of"] == "activity"
+    assert said["convention"] == "g even under time reversal"
+    assert said["from"] == "E[lap U]"
+    assert said["relative to the EPR"] == "0.210 ± 0.020"
+    assert said["EPR of the activity"] == "from 0.300 ± 0.010 to 0.300 ± 0.010; as learnt 0.300 ± 0.010"
+    assert said["persistence times covered"] == "0.5"
+    assert "gradient error" not in said
+    assert len([line for line in lines if line.startswith("score error")]) == 1
+
+
 def test_a_path_that_cannot_be_written(report, tmp_path):
     with pytest.raises(StoreError, match="cannot write"):
         report.to_json(tmp_path / "missing" / "report.json")

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 import pyness
+from pyness.errors import InputError
 from pyness.estimators.control import controlled
 from pyness.estimators.particle_observables import ParticleObservables
 from pyness.estimators.score_certificate import certify_score
-from pyness.systems import get
+from pyness.estimators.score_free import active_work_epr
+from pyness.systems import Box, OrnsteinUhlenbeckActivity, ParticleSystem, get
 from pyness.systems.derivatives import jacobian
 from pyness.systems.ornstein_uhlenbeck import covariance
 
@@ -97,6 +99,65 @@ def test_without_noise_of_the_positions_the_activity_part_is_certified(mix, exce
     assert list(found.blocks) == ["activity"]
 
 
+def test_each_particle_has_its_share_of_the_error():
+    # of the first particle the score of equilibrium, whose error is lap_i U, of the others the exact one
+    system = get("aoup-harmonic", n_particles=3, space_dim=2, eps=0.0)
+    drawn = gaussian(system, 9 * 4000, 7).states.reshape(9, 4000, -1)  # too few walkers for controls
+    first = torch.arange(12) // 2 == 3
+    score = with_terms(system, lambda x: torch.where(first, -x, system.truth.score(x)))
+    found = certify_score(system, pyness.Samples.from_states(system, drawn), score)
+    assert found.by_particle.shape == (9, 3)
+    for column, error in zip(found.by_particle.unbind(1), (2 * (0.7 + 2 * 1.3), 0.0, 0.0), strict=True):
+        estimate = pyness.Estimate.over_walkers(column)
+        assert abs(estimate.value - error) < 4 * estimate.stderr
+        assert estimate.stderr < 0.05
+    total = pyness.Estimate.over_walkers(found.by_particle.sum(1))
+    assert total.value == pytest.approx(found.excess.value, abs=1e-9)
+    assert total.stderr == pytest.approx(found.excess.stderr, abs=1e-9)
+
+
+def test_particles_of_several_kinds_have_an_error_together_only():
+    mixed = ParticleSystem(
+        "mixed", 2, 1, OrnsteinUhlenbeckActivity(0.5, 0.4), trap=0.7, species=[0, 1],
+        pair_force=lambda r, a, b: -1.3 * r,
+    )  # fmt: skip
+    one = get("aoup-harmonic", eps=0.0)
+    samples = gaussian(one, 40, 8)
+    score = with_terms(one, one.truth.score)
+    assert certify_score(mixed, pyness.Samples.from_states(mixed, samples.states), score).by_particle is None
+    assert certify_score(get("aoup-harmonic"), gaussian(get("aoup-harmonic"), 40, 8), score).by_particle is None
+
+
+def test_the_work_of_the_activities_is_the_entropy_production():
+    headings = get("abp", k=0.0, n_particles=12)
+    states = headings.draw_start("uniform", 50, torch.Generator().manual_seed(0), torch.float64)
+    found = active_work_epr(headings, pyness.Samples.from_states(headings, states))
+    assert found.value == pytest.approx(headings.truth.epr)
+    system = get("aoup-harmonic", n_particles=3)
+    samples = gaussian(system, 8 * 4000, 9)
+    few = pyness.Samples.from_states(system, samples.states.reshape(8, 4000, -1))
+    work, plain = active_work_epr(system, few), pyness.score_free_epr(system, few)
+    assert abs(work.value - system.truth.epr) < 4 * work.stderr
+    assert work.stderr < plain.stderr
+    # with too few walkers for controls it is what is quoted
+    found = certify_score(system, few, with_terms(system, system.truth.score))
+    assert (found.epr, found.epr_from) == (work, "active work")
+    assert found.score_free.value == pytest.approx(plain.value)
+
+
+def test_what_has_no_work_of_activities_is_quoted_without():
+    ring = Box([0.0], [6.0], "periodic")
+    tilted = ParticleSystem(
+        "tilted", 1, 1, OrnsteinUhlenbeckActivity(0.3, 1.0), 0.3, external=lambda x: torch.full_like(x, 0.5), box=ring
+    )
+    samples = pyness.Samples.from_states(tilted, tilted.draw_start("uniform", 8, torch.Generator().manual_seed(0)))
+    found = certify_score(tilted, samples, lambda x: (torch.zeros_like(x), torch.zeros_like(x)))
+    assert (found.epr, found.epr_from) == (found.score_free, "score-free form")
+    for system in (tilted, get("aoup-harmonic", eps=0.0), get("limit-cycle")):
+        with pytest.raises(InputError, match="take score_free_epr"):
+            active_work_epr(system, samples)
+
+
 def test_a_defect_that_is_not_zero_takes_no_noise_out_of_anything():
     # called a gradient by mistake: its defect of -0.26 as a control with mean 0 would move the entropy production
     system = get("aoup-harmonic")
@@ -169,9 +230,6 @@ def test_stationarity_of_particles_tells_a_steady_state_from_a_start():
     late = pyness.sample(system, engine="torch", burn_in=10.0, burn_in_dt=0.02, spacing=1.0, **plan)
     assert not pyness.stationarity(system, early).passed
     assert pyness.stationarity(system, late).passed
-    # I6: (v0 / eps) E[g . F_x] is the same number as the score-free one
-    x, g = system.split(late.states.double().flatten(0, 1))
-    local = (system.forces(x) + system.activity.push(g)) * g * 0.5 / 0.1
-    sixth = pyness.Estimate.over_walkers(local.sum((-1, -2)).unflatten(0, (500, 2)))
+    sixth = active_work_epr(system, late)
     plain = pyness.score_free_epr(system, late)
     assert abs(sixth.value - plain.value) < 4 * math.hypot(sixth.stderr, plain.stderr)
