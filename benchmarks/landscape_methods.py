@@ -1,7 +1,6 @@
-"""Methods of a landscape against each other, and noise that depends on the state, small noise, many dimensions.
+"""Methods of a landscape against each other, small noise, many dimensions, reduced coordinates.
 
     python benchmarks/landscape_methods.py methods            # enhanced, epr, hjb, flow on the same samples
-    python benchmarks/landscape_methods.py noise              # D(x) as number, diagonal, matrix: EPR against the truth
     python benchmarks/landscape_methods.py cold               # falling noise: alone, or from the one before
     python benchmarks/landscape_methods.py mixture            # 12 dimensions, exact samples
     python benchmarks/landscape_methods.py reduced            # two of the 12, against what is known of them
@@ -21,25 +20,6 @@ from pyness.estimators import potential_error
 from pyness.landscape import METHODS
 
 COLD = (0.1, 0.05, 0.02, 0.01)
-
-
-def well(x: torch.Tensor) -> torch.Tensor:
-    a, b = x[..., 0] - 1.5, x[..., 1] - 1.5
-    return 10 * ((a * a - 1) ** 2 + 0.5 * b * b)
-
-
-def matrix(x: torch.Tensor) -> torch.Tensor:
-    a, b = x[..., 0] - 1.5, x[..., 1] - 1.5
-    across = 0.03 * torch.sin(a) * torch.cos(b)
-    rows = [0.1 + 0.05 * torch.tanh(a), across, across, 0.1 + 0.04 * b * b / (1 + b * b)]
-    return torch.stack(rows, dim=-1).unflatten(-1, (2, 2))
-
-
-NOISES = {
-    "number": lambda x: 0.1 + 0.05 * torch.tanh(x[..., :1] - 1.5),
-    "diagonal": lambda x: torch.stack([0.1 + 0.05 * torch.sin(x[..., 1]), 0.1 + 0.04 * torch.cos(x[..., 0])], dim=-1),
-    "matrix": matrix,
-}
 
 
 def fitted(label: str, system: pyness.System, samples: pyness.Samples, fresh: pyness.Samples | None = None, **options):
@@ -72,19 +52,6 @@ def methods(walkers: int, options: dict) -> None:
         fitted(method, system, samples, method=method, **{k: v for k, v in options.items() if k in (*own, "seed")})
 
 
-def noise(walkers: int, options: dict) -> None:
-    box = pyness.Box([-1.0, -1.5], [4.0, 4.5], "open")
-    grid = pyness.systems.get("double-well").evaluation
-    for kind, D in NOISES.items():
-        turn = [[0.0, 0.05], [-0.05, 0.0]]
-        system = pyness.systems.from_potential(kind, 2, well, D, turn, box, solver="EM:dt=0.001", evaluation=grid)
-        samples = pyness.sample(
-            system, engine="torch", walkers=walkers, burn_in=20.0, burn_in_dt=0.005, snapshots=20, spacing=0.5,
-            dtype="float64", progress=False,
-        )  # fmt: skip
-        fitted(f"D(x), {kind}", system, samples, **options)
-
-
 def cold(walkers: int, options: dict) -> None:
     before, last = None, None
     for D in COLD:
@@ -115,7 +82,7 @@ def reduced(walkers: int, options: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cases = {"methods": methods, "noise": noise, "cold": cold, "mixture": mixture, "reduced": reduced}
+    cases = {"methods": methods, "cold": cold, "mixture": mixture, "reduced": reduced}
     parser.add_argument("case", choices=cases)
     parser.add_argument("--walkers", type=int, default=10_000)
     for option in ("units", "steps", "points", "contrast", "seed"):
