@@ -54,8 +54,8 @@ def cell_cycle_3d(
         domain=Box([0.0] * 3, [1.0] * 3, "reflect"),
         variables=("CDK1", "Plk1", "APC"),
         parameters=parameters,
-        # walkers lose their phase with a time of 0.17; the published step of Euler-Maruyama is 9 % off in the entropy
-        # production, a tenth of it 2 %
+        # walkers go round in 0.45 and lose their phase with a time of 0.5; the published step of Euler-Maruyama is 9 %
+        # off in the entropy production, a tenth of it 2 %
         solver="EulerHeun:dt=0.001",
         plan={"walkers": 10_000, "burn_in": 10.0, "burn_in_dt": 0.005, "snapshots": 40, "spacing": 0.25},
         truth=Truth(

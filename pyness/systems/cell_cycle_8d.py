@@ -61,7 +61,8 @@ def cell_cycle_8d(
     Cdc20 (a linear wall), because the Michaelis-Menten rates ``(1 - x2) / (J3 + 1 - x2)``, ``(1 - x8) / (J15 + 1 -
     x8)`` and ``(x3 - x4) / (J7 + x3 - x4)`` have poles a distance J beyond, and those of the backward reactions a
     distance J below 0. The other upper sides are far above what is reached. Rates near the walls are up to 5e5 per unit
-    time.
+    time. Linear walls are for the torch engine alone, so the solvers to choose from are its four: ``EM`` and
+    ``EulerHeun`` at 1e-5 or less, ``SOSRA`` and ``ImplicitEM``.
     """
     parameters = dict(locals())
 
@@ -104,6 +105,6 @@ def cell_cycle_8d(
         # Walkers lose their phase with a time of 0.17; what is left of it averages out over the period of the snapshots
         solver="ImplicitEM:theta=0.5,adaptive=false,dt=1e-4",
         plan={"walkers": 10_000, "burn_in": 0.5, "burn_in_dt": 2e-4, "snapshots": 5, "spacing": 0.0072},
-        window=((0.0,) * 8, (0.75, 1.0, 1.25, 1.25, 1.0, 1.5, 1.5, 1.0)),
+        window=((0.0,) * 8, (0.75, 1.0, 1.25, 1.25, 1.0, 1.25, 1.25, 1.0)),
         source="Wang, Li, Wang, PNAS 107, 8195 (2010); EPR-Net, arXiv:2301.01946",
     )

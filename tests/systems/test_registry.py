@@ -49,6 +49,15 @@ def test_every_evaluation_grid_lies_where_the_drift_is_finite(name):
         assert bool(torch.isfinite(system.truth.potential(nodes)).all())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_show_nothing_beyond_a_wall(name):
+    system = pyness.systems.get(name)
+    (low, high), box = system.window, system.domain
+    for axis, kind in enumerate(box.boundary):
+        assert low[axis] < high[axis]
+        assert kind == "open" or box.low[axis] <= low[axis] < high[axis] <= box.high[axis]
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if pyness.systems.get(n).truth.potential is not None])
 def test_an_exact_potential_solves_the_hamilton_jacobi_bellman_equation(name):
     """R(Phi) = div F_v + div(D grad Phi) - F_v . grad Phi - |grad Phi|_D^2 = 0 (landscapes.md 2.3)."""
