@@ -92,7 +92,7 @@ class ContactScore(nn.Module):
     """
 
     def __init__(
-        self, system: ParticleSystem, shift: str, order: int = 5, hidden: int = 16, width: int = 96, rounds: int = 2
+        self, system: ParticleSystem, shift: str, order: int = 5, hidden: int = 24, width: int = 160, rounds: int = 3
     ) -> None:
         super().__init__()
         if not suits(system):
