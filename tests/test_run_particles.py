@@ -44,7 +44,7 @@ PARTICLES = {
         "all coordinates",
     ),
     "aoup-mips": (
-        ["n_particles=12", "walkers=2", "snapshots=1", "steps=2", "burn_in=0.2", "loss=implicit", "hidden=4", "width=8"],
+        ["n_particles=12", "walkers=2", "snapshots=1", "steps=2", "burn_in=0.2", "spacing=0.2", "loss=implicit"],
         "activity",
     ),
     "aoup-harmonic": (
