@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ __all__ = ["MOST", "Collective"]
 MOST = 3
 CONSTANT, DEPENDENT = 1e-9, 1e-6
 JUDGED = 20_000
+#: States at which a function is tried.
+PROBES = 8
 MARGIN = 0.05
 
 
@@ -37,7 +40,8 @@ class Collective:
 
     Raises:
         UnknownNameError: no such coordinate (the nearest names are offered).
-        InputError: what is neither, more than three variables, a matrix of another dimension or of lower rank.
+        InputError: what is neither, more than three variables, a matrix of another dimension or of lower rank, a
+            function that is not made of torch operations, or not for ``x: (..., d)``.
     """
 
     def __init__(self, system: System, reduce: Any) -> None:
@@ -53,19 +57,28 @@ class Collective:
             raise InputError(f"reduce gives {self.dim} variables", f"give one to {MOST}")
 
     def _of_function(self, function: Callable) -> None:
-        x = self.system.domain.uniform(4, torch.Generator().manual_seed(0), dtype=torch.float64)
-        try:
-            z = function(x)
-            width = z.shape[1] if z.ndim == 2 and z.shape[0] == len(x) else None
-        except Exception as error:
-            raise InputError(
-                f"reduce failed on x of shape {tuple(x.shape)}: {type(error).__name__}", "write it for x: (..., d)"
-            ) from error
-        if width is None:
+        x = self.system.domain.uniform(PROBES, torch.Generator().manual_seed(0), dtype=torch.float64)
+        z = _called(function, x)
+        if not isinstance(z, torch.Tensor):
+            raise InputError(f"reduce returned {type(z).__name__}", "make it of torch operations, returning a tensor")
+        if z.ndim != 2 or z.shape[0] != len(x):
             raise InputError(
                 f"reduce returned {tuple(z.shape)} for x of shape {tuple(x.shape)}", "return (..., k), k up to 3"
             )
-        self.names = tuple(f"z{i + 1}" for i in range(width))
+        if z.dtype != x.dtype:
+            raise InputError(f"reduce turned {x.dtype} into {z.dtype}", "convert constants with .to(x)")
+        d, k = self.system.dim, z.shape[1]
+        batch = _called(function, x[:6].reshape(2, 3, d))
+        same = batch.shape == (2, 3, k) and torch.allclose(batch.reshape(6, k), z[:6], 1e-9, 1e-12, equal_nan=True)
+        if not same:
+            raise InputError(
+                f"reduce of a point depends on the batch it stands in: {tuple(batch.shape)} for x of shape {(2, 3, d)}",
+                "use x[..., i], sum(-1), torch.stack(..., dim=-1), so that leading dimensions are a batch",
+            )
+        self.names = tuple(f"z{i + 1}" for i in range(k))
+        # as many digits as any machine gives
+        values = " ".join(f"{value:.6g}" for value in z.flatten().tolist())
+        self._told_by = hashlib.sha256(values.encode()).hexdigest()[:16]
 
     def _of_names(self, names: list[str]) -> None:
         for name in names:
@@ -86,8 +99,13 @@ class Collective:
         if matrix.ndim == 0:
             raise InputError(f"reduce is {reduce!r}", "give names of coordinates, a (k, d) matrix or a function")
         d = self.system.dim
-        if matrix.ndim != 2 or matrix.shape[1] != d or not bool(torch.isfinite(matrix).all()):
+        if matrix.ndim != 2 or matrix.shape[1] != d:
             raise InputError(f"reduce is a matrix of shape {tuple(matrix.shape)}", f"give (k, {d}), k up to {MOST}")
+        for row, entries in enumerate(matrix):
+            if not bool(torch.isfinite(entries).all()):
+                raise InputError(f"row {row} of reduce is {entries.tolist()}", "give finite coefficients")
+            if not bool(entries.any()):
+                raise InputError(f"row {row} of reduce is zero, so z{row + 1} is constant", "leave it out")
         if self.system.domain.periodic and bool((matrix[:, list(self.system.domain.periodic)] != 0).any()):
             raise InputError(
                 "reduce combines a periodic coordinate with others", "name it, or give a periodic function"
@@ -108,6 +126,11 @@ class Collective:
         if self.axes is not None:
             return list(self.names)
         return None if self.matrix is None else self.matrix.tolist()
+
+    @property
+    def record(self) -> list | str:
+        """What tells it from others: its ``spec``, of a function its values at a few states."""
+        return self.spec or f"a function, {self._told_by}"
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``z: (..., k)`` at ``x: (..., d)``."""
@@ -137,16 +160,23 @@ class Collective:
         return slopes @ full_diffusion(self.system, x) @ slopes.mT
 
     def box(self, z: torch.Tensor) -> Box:
-        """The domain of ``z``: that of its coordinates, or open around the states ``z: (n, k)``."""
+        """The domain of ``z``: that of its coordinates with the walls across them, or open around ``z: (n, k)``."""
         domain = self.system.domain
         if self.axes is not None:
             low, high, kinds = zip(
                 *((domain.low[a], domain.high[a], domain.boundary[a]) for a in self.axes), strict=True
             )
-            return Box(low, high, kinds)
+            walls = [(tuple(domain.walls[wall][0][a] for a in self.axes), domain.walls[wall][1]) for wall in self.walls]
+            return Box(low, high, kinds, walls)
         low, high = z.min(0).values, z.max(0).values
         room = MARGIN * (high - low)
         return Box((low - room).tolist(), (high + room).tolist(), "open")
+
+    @property
+    def walls(self) -> list[int]:
+        """Which linear walls of ``x`` are walls of ``z``: those across coordinates that ``z`` has."""
+        left_out = [axis for axis in range(self.system.dim) if axis not in (self.axes or ())]
+        return [k for k, (a, _) in enumerate(self.system.domain.walls) if not any(a[axis] for axis in left_out)]
 
     def samples(self, reduced: System, samples: Samples) -> Samples:
         """The same walkers in ``z``, with the folds at walls that are walls of ``z`` too."""
@@ -157,22 +187,28 @@ class Collective:
         return Samples(states, samples.times, walls, samples.stats, reduced, samples.failures, samples.metadata)
 
     def _walls(self, walls: Walls, states: torch.Tensor) -> Walls:
-        number = torch.full((2 * self.system.dim + len(self.system.domain.walls),), -1, device=walls.face.device)
-        for k, axis in enumerate(self.axes or ()):
-            number[2 * axis], number[2 * axis + 1] = 2 * k, 2 * k + 1
+        number = self._faces().to(walls.face)
         face = number[walls.face]
         kept = face >= 0
         position = self(walls.position[kept].double()) if bool(kept.any()) else states.new_zeros(0, self.dim)
         return Walls(walls.walker[kept], face[kept], position, walls.displacement[kept].double(), walls.elapsed)
+
+    def _faces(self) -> torch.Tensor:
+        """For each face of ``x`` its number among those of ``z``, -1 where it is none of them."""
+        d = self.system.dim
+        number = torch.full((2 * d + len(self.system.domain.walls),), -1)
+        for k, axis in enumerate(self.axes or ()):
+            number[2 * axis], number[2 * axis + 1] = 2 * k, 2 * k + 1
+        for k, wall in enumerate(self.walls):
+            number[2 * d + wall] = 2 * self.dim + k
+        return number
 
     def pushed(self, samples: Samples) -> float:
         """How fast walls that are no walls of ``z`` push ``z``, relative to its drift: what the reduced drift lacks."""
         walls = samples.walls
         if walls is None or not len(walls):
             return 0.0
-        own = torch.zeros(len(walls), dtype=torch.bool, device=walls.face.device)
-        for axis in self.axes or ():
-            own |= walls.face // 2 == axis
+        own = self._faces().to(walls.face)[walls.face] >= 0
         normals = self.system.domain.normals().to(walls.position.device)[walls.face]
         # a fold moves a walker by its displacement against the outward normal
         moved = (self.slopes(walls.position.double()) @ normals.unsqueeze(-1)).squeeze(-1).abs()
@@ -215,6 +251,17 @@ def _are_names(reduce: Any) -> bool:
     if isinstance(reduce, str):
         return True
     return isinstance(reduce, Sequence) and len(reduce) > 0 and all(isinstance(name, str) for name in reduce)
+
+
+def _called(function: Callable, x: torch.Tensor) -> Any:
+    try:
+        return function(x)
+    except Exception as error:
+        words = (str(error).strip() or "no message").splitlines()[0]
+        raise InputError(
+            f"reduce failed on x of shape {tuple(x.shape)}: {type(error).__name__}: {words}",
+            "write it for x: (..., d) of torch operations, with x[..., i] for coordinate i",
+        ) from error
 
 
 def _second(function: Callable, x: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:

@@ -109,9 +109,9 @@ def fit_landscape(
         reduction = reduce_system(system, Collective(system, reduce), training, seed, options.get("widening"))
         material = material.reduced(reduction)
         system, training, samples = reduction.system, material.training, reduction.samples(samples)
-        options["reduce"] = reduction.collective.spec or "a function"
+        options["reduce"] = reduction.collective.record
     if start is not None:
-        metadata["start"] = _fingerprint(system, start)
+        metadata["start"] = _fingerprint(system, start, options.get("reduce"))
     files = {"checkpoint": checkpoint, "log": log, "resume": resume, "progress": progress}
     moved = None
     if options["method"] == "flow":
@@ -180,7 +180,7 @@ def _check(system: System, samples: Samples) -> None:
         raise InputError(f"{samples.walkers} walkers", "give some thousands of independent walkers")
 
 
-def _fingerprint(system: System, start: Landscape) -> str:
+def _fingerprint(system: System, start: Landscape, reduce: Any = None) -> str:
     """What tells one start from another.
 
     Raises:
@@ -196,6 +196,9 @@ def _fingerprint(system: System, start: Landscape) -> str:
             f"({_coordinates(system)})",
             "give one of the same equations and coordinates at another noise",
         )
+    before = start.metadata["options"].get("reduce")
+    if before != reduce:
+        raise InputError(f"start is reduced to {before!r}, this to {reduce!r}", "give one of the same coordinates")
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())

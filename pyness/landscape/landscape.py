@@ -255,7 +255,7 @@ class Landscape:
         from pyness.landscape.reduced import ReducedLandscape, restore
 
         try:
-            reduction, tensors = restore(system, tensors, reduced, reduce)
+            reduction, tensors = restore(system, tensors, reduced, reduce, metadata["options"]["reduce"])
         except (KeyError, RuntimeError, TypeError) as error:
             raise StoreError(f"{path} is damaged or no landscape of pyness", "train it again") from error
         network = _restored(tensors, reduction.system, metadata["options"], path)

@@ -259,21 +259,24 @@ class ReducedLandscape(Landscape):
 
 
 def restore(
-    system: System, tensors: dict[str, torch.Tensor], saved: Mapping[str, Any], reduce: Any
+    system: System, tensors: dict[str, torch.Tensor], saved: Mapping[str, Any], reduce: Any, record: Any
 ) -> tuple[Reduction, dict[str, torch.Tensor]]:
     """The reduction that a file holds, and the tensors of the network.
 
     Args:
         reduce: the map, where it was a function.
+        record: what the file was trained with, ``Collective.record``.
 
     Raises:
-        InputError: a map that a file cannot hold and that was not given.
+        InputError: a map that a file cannot hold and that was not given, or another one.
         KeyError: a damaged file.
     """
     spec = saved["spec"] if saved["spec"] is not None else reduce
     if spec is None:
         raise InputError("the collective variables are a function, which a file does not hold", "pass reduce= to load")
     collective = Collective(system, spec)
+    if saved["spec"] is None and collective.record != record:
+        raise InputError("reduce is another function than the file was trained with", "pass that one to load")
     parts = {"force": {}, "noise": {}}
     for name in [name for name in tensors if name.partition(".")[0] in parts]:
         part, _, own = name.partition(".")

@@ -115,6 +115,14 @@ def test_checkpoints_that_do_not_fit(gaussian, tmp_path):
         pyness.fit_landscape(*gaussian, resume=True)
 
 
+def test_two_functions_are_two_trainings(gaussian, tmp_path):
+    path, options = tmp_path / "checkpoint.pt", SMALL | {"steps": 1}
+    pyness.fit_landscape(*gaussian, seed=5, checkpoint=path, reduce=lambda x: x[..., :1], **options)
+    pyness.fit_landscape(*gaussian, seed=5, checkpoint=path, resume=True, reduce=lambda x: 1 * x[..., :1], **options)
+    with pytest.raises(StoreError, match="belongs to another training"):
+        pyness.fit_landscape(*gaussian, seed=5, checkpoint=path, resume=True, reduce=lambda x: x[..., 1:2], **options)
+
+
 def test_checkpoint_that_cannot_be_written(gaussian, tmp_path):
     with pytest.raises(StoreError, match="cannot write"):
         pyness.fit_landscape(*gaussian, checkpoint=tmp_path / "missing" / "checkpoint.pt", **SMALL)

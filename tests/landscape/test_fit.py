@@ -144,7 +144,7 @@ def test_a_start_is_scaled_by_the_noise_of_either_kind(before, after, ratio):
 
 def test_a_start_of_other_equations_is_refused():
     network = Network.draw(FLAT, gaussian_states(FLAT, 500, 6), 6, torch.Generator().manual_seed(0))
-    first = pyness.Landscape(FLAT, network, 0.0, {})
+    first = pyness.Landscape(FLAT, network, 0.0, {"options": {}})
     for same in (_at(0.1), FLAT.with_noise(0.25), _at(lambda x: 0.1 + 0 * x, parameters={"A": 3})):
         assert _fingerprint(same, first)
     named = pyness.System(FLAT.name, 2, FLAT.drift, 0.5, FLAT.domain, ("a", "b"))
@@ -152,6 +152,8 @@ def test_a_start_of_other_equations_is_refused():
     for other in (_at(0.1, name="another"), named, walled):
         with pytest.raises(InputError, match=r"'ornstein-uhlenbeck' \(d=2: x1 open.* give one of the same equations"):
             _fingerprint(other, first)
+    with pytest.raises(InputError, match=r"start is reduced to None, this to \['x1'\]; give one of the same"):
+        _fingerprint(FLAT, first, ["x1"])
 
 
 def test_many_dimensions():

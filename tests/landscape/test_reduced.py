@@ -106,6 +106,8 @@ def test_a_map_that_loses_nothing(tmp_path):
     landscape.save(tmp_path / "map.safetensors")
     with pytest.raises(InputError, match="are a function, which a file does not hold; pass reduce= to load"):
         Landscape.load(tmp_path / "map.safetensors")
+    with pytest.raises(InputError, match="reduce is another function than the file was trained with; pass that one"):
+        Landscape.load(tmp_path / "map.safetensors", reduce=lambda x: 2 * sheared(x))
     loaded = Landscape.load(tmp_path / "map.safetensors", reduce=sheared)
     assert torch.equal(loaded.potential(x[:100]), landscape.potential(x[:100]))
 
@@ -129,16 +131,45 @@ def test_walls_of_the_coordinates_stay():
     assert Collective(system, [[1.0, 1.0, 0.0]]).pushed(samples) > 0.02
 
 
+def test_linear_walls_of_the_coordinates_stay():
+    """``x1 <= x3`` is a wall of (x3, x1) and none of (x3, x2); the one across all three is a wall of neither."""
+    walls = [([1.0, 0.0, -1.0], 0.0), ([1.0, 1.0, 1.0], 4.0)]
+    box = pyness.Box([-2.0, -2.0, -2.0], [2.0, 2.0, 2.0], ["open", "open", "reflect"], walls)
+    system = pyness.System("wedge", 3, lambda x: -x, 0.5, box)
+    samples = pyness.sample(
+        system, "EM:dt=0.01", "torch", walkers=200, burn_in=2.0, snapshots=2, spacing=0.5, seed=0, progress=False
+    )
+    collective = Collective(system, ["x3", "x1"])
+    reduction = reduce_system(system, collective, samples, 0, None)
+    kinds = ["reflect", "open"]
+    assert reduction.system.domain == pyness.Box([-2.0, -2.0], [2.0, 2.0], kinds, walls=[([-1.0, 1.0], 0.0)])
+    own, hits = reduction.samples(samples), samples.walls.face == 6
+    at = own.walls.face == 4
+    assert int(at.sum()) == int(hits.sum()) > 100
+    assert (own.walls.position[at] @ torch.tensor([-1.0, 1.0], dtype=torch.float64)).abs().max() < 1e-5
+    assert torch.equal(own.walls.displacement[at], samples.walls.displacement[hits].double())
+    # what pushes and is no wall of z: that across all three, which is hardly reached
+    assert collective.pushed(samples) < 0.02
+    assert Collective(system, ["x3", "x2"]).box(torch.zeros(1, 2)).walls == ()
+    assert Collective(system, ["x3", "x2"]).pushed(samples) > 0.02
+
+
 @pytest.mark.parametrize(
     ("reduce", "error", "words"),
     [
         (["x1", "x9"], UnknownNameError, r"'x9'.*x1"),
         (["x1", "x1"], InputError, "give different coordinates"),
         ([[1.0, 0.0]], InputError, r"matrix of shape \(1, 2\); give \(k, 3\)"),
+        ([[float("nan"), 0.0, 0.0]], InputError, r"row 0 of reduce is \[nan, 0.0, 0.0\]; give finite"),
+        ([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]], InputError, "row 1 of reduce is zero, so z2 is constant; leave it out"),
         ([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]], InputError, "are dependent; give independent"),
         ([*torch.eye(3).tolist(), [1.0, 1.0, 1.0]], InputError, "are dependent|gives 4 variables"),
         (3.5, InputError, "give names of coordinates"),
         (lambda x: x.sum(), InputError, r"reduce returned \(\) for x"),
+        (lambda x: x[:, :1], InputError, r"batch it stands in: \(2, 1, 3\) for x of shape \(2, 3, 3\); use x"),
+        (lambda x: x[..., :1] - x[..., :1].mean(), InputError, "of a point depends on the batch"),
+        (lambda x: x[..., :1].numpy(), InputError, "reduce returned ndarray; make it of torch operations"),
+        (lambda x: x[..., :1].float(), InputError, r"reduce turned torch.float64 into torch.float32; convert"),
         (lambda x: x[..., 7:9] @ torch.zeros(3), InputError, "reduce failed on x"),
         (lambda x: x[..., :1] * 0 + 2.0, InputError, "z1 is constant over the samples; leave it out"),
         (lambda x: torch.stack([x[..., 0], 2 * x[..., 0] + 1], -1), InputError, "are dependent over the samples"),
