@@ -4,6 +4,8 @@
 const SKIN = 0.2
 "Up to so many particles comparing all with all is faster than cells."
 const FEW_PARTICLES = 48
+"Cells for each particle at the most: far apart particles would have more empty ones than fit into memory."
+const ROOM = 8
 
 """
     Neighbours{D}(n, periods, cutoff)
@@ -81,11 +83,19 @@ function _compare_all!(list::Neighbours)
     return nothing
 end
 
-"Cells along each axis, none narrower than what is searched for, and no more than there are particles along a line."
+"""
+Cells along each axis, none narrower than what is searched for, no more than there are particles along a line, and not
+many more than there are particles in all.
+"""
 function _cells(list::Neighbours{D}) where {D}
+    n = length(list.home)
     low, width = _extent(list)
     reach = (list.cutoff + list.skin) * (1 + 1.0e-9)
-    return SVector{D, Int}(ntuple(k -> max(1, floor(Int, min(width[k] / reach, length(list.home)))), Val(D)))
+    counts = SVector{D, Int}(ntuple(k -> max(1, floor(Int, min(width[k] / reach, n))), Val(D)))
+    while prod(counts) > ROOM * n
+        counts = Base.setindex(counts, (maximum(counts) + 1) ÷ 2, argmax(counts))
+    end
+    return counts
 end
 
 function _extent(list::Neighbours{D}) where {D}

@@ -33,6 +33,18 @@ listed(list, x) = [
     @test 1 < renewed < 50
 end
 
+@testset "particles far apart take no more cells than fit into memory: $periods" for periods in (
+        SVector(Inf, Inf, Inf), SVector(1.0e7, 1.0e7, 1.0e7), SVector(Inf, 1.0e7, 20.0),
+    )
+    n, rng = 2000, Xoshiro(3)
+    x = [1.0e6 * rand(rng, SVector{3, Float64}) .* min.(periods, 1.0e3) ./ 1.0e3 for _ in 1:n]
+    x[2] = x[1] .+ 0.1
+    list = follow!(Neighbours{3}(n, periods, 1.0), i -> x[i])
+    @test length(list.held) <= 8n + 1
+    @test listed(list, x) == every_pair(x, periods, 1.0)
+    @test 2 in listed(list, x)[1]
+end
+
 repulsion(r, a, b, p) = p[1] * (1 - r)
 
 @testset "forces balance, do not depend on the threads, and follow the lists" begin
