@@ -18,6 +18,9 @@ _WIDENING = 4.0
 #: A step costs the square of the number of weights, which is that of the units times the dimension: no more inputs of
 #: units than these where nothing else is said, but always some units.
 _UNIT_INPUTS, _FEWEST = 480, 20
+#: Beyond so many dimensions every state is far from all others, and the contrast soon learns by heart which they are:
+#: with 52 variables the residual is least after seven steps and three times that after 25.
+_MANY, _FEW_STEPS = 24, 10
 #: What each method minimises takes these options, and no others.
 METHODS: dict[str, dict[str, Any]] = {
     "enhanced": {"units": 100, "steps": 100, "points": 10_000, "contrast": 40_000, "widening": None},
@@ -27,7 +30,8 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 _COMMON = ("method", "held_out", "reduce", "device")
 _LIBRARY = "zuko"
-_WHOLE = ("units", "steps", "points", "contrast")
+#: Whole numbers, and the least each may be: fewer points say nothing, nor how uncertain they are.
+_WHOLE = {"units": 1, "steps": 1, "points": 100, "contrast": 100}
 
 
 def resolve_options(seed: int, options: Mapping[str, Any], system: System) -> dict[str, Any]:
@@ -54,10 +58,10 @@ def resolve_options(seed: int, options: Mapping[str, Any], system: System) -> di
         if name not in own and name not in _COMMON:
             takes = ", ".join(own)
             raise InputError(f"{name} is {given[name]!r}, but method {method!r} has no {name}", f"it takes {takes}")
-    for name in _WHOLE:
-        value = given.get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} is {value!r}", "give a whole number of at least 1")
+    for name, least in _WHOLE.items():
+        value = given.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name} is {value!r}", f"give a whole number of at least {least}")
     widening, held_out = given.get("widening", 2), given.get("held_out", 0.5)
     if isinstance(widening, bool) or not isinstance(widening, (int, float)) or not widening > 1:
         raise InputError(f"widening is {widening!r}", "give a number above 1")
@@ -67,6 +71,8 @@ def resolve_options(seed: int, options: Mapping[str, Any], system: System) -> di
     resolved = {"method": method, **own, "held_out": 0.5} | given
     if "units" not in given and method != "flow":
         resolved["units"] = max(_FEWEST, min(own["units"], _UNIT_INPUTS // dim))
+    if "steps" not in given and method == "enhanced" and dim > _MANY:
+        resolved["steps"] = _FEW_STEPS
     if "widening" in own and resolved["widening"] is None:
         # in many dimensions much wider states are nearly all far from the samples
         resolved["widening"] = _WIDENING if dim <= LOW else 1 + 6 / dim

@@ -23,6 +23,10 @@ def test_what_is_left_open_is_filled_in():
     assert (asked["units"], asked["widening"], asked["points"]) == (7, 2, 10_000)
     # wide enough to reach up the flanks, not so wide that nothing is left near the samples
     assert resolve_options(0, {}, MANY)["widening"] == pytest.approx(1.5)
+    # of very many coordinates the contrast is soon learnt by heart
+    genes = pyness.systems.get("stem-cell-52d")
+    assert [resolve_options(0, given, genes)["steps"] for given in ({}, {"steps": 30}, {"method": "epr"})] == [10, 30, 100]
+    assert resolve_options(0, {}, MANY)["steps"] == 100
 
 
 def test_resolving_twice_changes_nothing():
@@ -40,6 +44,13 @@ def test_options_of_another_method_are_refused(method, option):
         InputError, match=f"{option} is 3, but method '{method}' has no {option}; it takes units, steps"
     ):
         resolve_options(0, NOTHING | {"method": method, option: 3}, PLANE)
+
+
+@pytest.mark.parametrize(("option", "least"), [("units", 1), ("steps", 1), ("points", 100), ("contrast", 100)])
+def test_too_few_are_refused(option, least):
+    assert resolve_options(0, {option: least}, PLANE)[option] == least
+    with pytest.raises(InputError, match=f"{option} is {least - 1}; give a whole number of at least {least}"):
+        resolve_options(0, {option: least - 1}, PLANE)
 
 
 def test_unknown_methods_are_refused():
