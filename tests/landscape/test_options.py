@@ -25,7 +25,11 @@ def test_what_is_left_open_is_filled_in():
     assert resolve_options(0, {}, MANY)["widening"] == pytest.approx(1.5)
     # of very many coordinates the contrast is soon learnt by heart
     genes = pyness.systems.get("stem-cell-52d")
-    assert [resolve_options(0, given, genes)["steps"] for given in ({}, {"steps": 30}, {"method": "epr"})] == [10, 30, 100]
+    assert [resolve_options(0, given, genes)["steps"] for given in ({}, {"steps": 30}, {"method": "epr"})] == [
+        10,
+        30,
+        100,
+    ]
     assert resolve_options(0, {}, MANY)["steps"] == 100
 
 
