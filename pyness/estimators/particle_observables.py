@@ -29,7 +29,8 @@ class ParticleObservables:
         self.names = ["|g|^2" if ou else "cos(theta)"]
         for axis, period in enumerate(system.periods):
             if period is not None:
-                self.names += [f"cos({'xyz'[axis]})", f"sin({'xyz'[axis]})", f"|density mode {'xyz'[axis]}|^2"]
+                name = system.axes[axis]
+                self.names += [f"cos({name})", f"sin({name})", f"|density mode {name}|^2"]
         self.open = [axis for axis, period in enumerate(system.periods) if period is None]
         if self.open:
             self.names += ["|x|^2", "|centre|^2"] + (["x.g"] if ou else [])

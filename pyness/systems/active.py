@@ -21,7 +21,14 @@ SPLIT_EM = "EM:split=true,dt={:g}"
 
 
 def contact_force(k: float, beta: float):
-    """``k softplus(2 r0 - r)``, the smoothed one-sided harmonic repulsion of discs of radius ``r0 = 1``."""
+    """``k softplus(2 r0 - r)``, the smoothed one-sided harmonic repulsion of discs of radius ``r0 = 1``.
+
+    Raises:
+        SystemDefinitionError: a negative stiffness, a sharpness that is not positive.
+    """
+    if not k >= 0:
+        raise SystemDefinitionError(f"k is {k!r}", "give a stiffness of at least 0")
+    _check_sharpness(beta)
 
     def force(r: torch.Tensor) -> torch.Tensor:
         return k * softplus(2 * RADIUS - r, beta)
@@ -31,7 +38,13 @@ def contact_force(k: float, beta: float):
 
 def contact_cutoff(beta: float) -> float:
     """Where the contact force has fallen to ``4e-8 k``: below the resolution of single precision."""
+    _check_sharpness(beta)
     return 2 * RADIUS + 15 / beta
+
+
+def _check_sharpness(beta: float) -> None:
+    if not beta > 0:
+        raise SystemDefinitionError(f"beta is {beta!r}", "give a sharpness of the contact greater than 0")
 
 
 def packed_box(n_particles: int, packing: float) -> Box:
@@ -87,6 +100,7 @@ def aoup_harmonic(
         raise SystemDefinitionError(f"trap is {trap!r}, spring {spring!r}", "give trap > 0 and spring >= 0")
     if n_particles < 1:
         raise SystemDefinitionError(f"n_particles is {n_particles!r}", "give a whole number of at least 1")
+    activity = OrnsteinUhlenbeckActivity(v0, gamma)
     modes = [(trap, 1), (trap + n_particles * spring, n_particles - 1)]
 
     def score(states: torch.Tensor) -> torch.Tensor:
@@ -105,7 +119,7 @@ def aoup_harmonic(
     part = sum(n * lam * gamma * c**2 / (eps + gamma * c**2) if v0 > 0 else 0.0 for n, _, c, lam in persistent)
     slowest = 1 / min(trap, gamma)
     return ParticleSystem(
-        "aoup-harmonic", n_particles, space_dim, OrnsteinUhlenbeckActivity(v0, gamma), eps,
+        "aoup-harmonic", n_particles, space_dim, activity, eps,
         pair_force=(lambda r: -spring * r) if spring else None, trap=trap,
         parameters={"n_particles": n_particles, "space_dim": space_dim, "trap": trap, "spring": spring, "v0": v0,
                     "gamma": gamma, "eps": eps},
@@ -127,6 +141,7 @@ def aoup_ring(
     The contact acts as a fixed particle at the origin. The entropy production is known from a finite-volume
     solution for the published parameters only.
     """
+    activity = OrnsteinUhlenbeckActivity(v0, gamma)
     repulsion = contact_force(k, beta)
 
     def external(x: torch.Tensor) -> torch.Tensor:
@@ -137,9 +152,9 @@ def aoup_ring(
     published = list(parameters.values()) == [0.25, 0.1, 0.1, 2.5, 7.5, 16.0]
     # 0.39687 and 0.03244 on 512 x 200 cells; the next finer mesh moves the last digit of the first
     truth = Truth(epr=0.3969, epr_error=1e-4, activity_epr=0.03244, source="finite volume, 512 x 200 and 768 x 300")
-    slowest = 1 / min(gamma, eps)
+    slowest = 1 / min(gamma, eps or gamma)
     return ParticleSystem(
-        "aoup-ring", 1, 1, OrnsteinUhlenbeckActivity(v0, gamma), eps, external=external,
+        "aoup-ring", 1, 1, activity, eps, external=external,
         box=Box([0.0], [width], "periodic"), parameters=parameters,
         # of second order, so that the contact is resolved at a step where EM is 1 % off
         solver="SOSRA:adaptive=false,dt=0.025",
@@ -162,13 +177,14 @@ def aoup_trap(
     """Repelling particles in a harmonic trap in the plane (6.2); ``v0 = 0`` is exact equilibrium."""
     if not trap > 0:
         raise SystemDefinitionError(f"trap is {trap!r}", "give a stiffness greater than 0")
+    activity = OrnsteinUhlenbeckActivity(v0, gamma)
     reach = 1.2 * math.sqrt(max(n_particles, 1))
     force = contact_force(k, beta)
     truth = Truth()
     if v0 == 0 and eps > 0:
         truth = Truth(epr=0.0, activity_epr=0.0, source="equilibrium: no self-propulsion")
     return ParticleSystem(
-        "aoup-trap-64", n_particles, 2, OrnsteinUhlenbeckActivity(v0, gamma), eps,
+        "aoup-trap-64", n_particles, 2, activity, eps,
         pair_force=force, cutoff=contact_cutoff(beta), trap=trap, box=Box([-reach] * 2, [reach] * 2, "open"),
         parameters={"n_particles": n_particles, "v0": v0, "gamma": gamma, "eps": eps, "k": k, "beta": beta,
                     "trap": trap},
@@ -192,6 +208,8 @@ def aoup_mips(
     beta: float = 7.5,
 ) -> ParticleSystem:
     """Motility-induced phase separation: persistent repelling discs in a periodic square (6.3)."""
+    if not k > 0:
+        raise SystemDefinitionError(f"k is {k!r}", "give a stiffness greater than 0, or take 'aoup-free'")
     few = n_particles <= 1024
     return ParticleSystem(
         "aoup-mips", n_particles, 2, OrnsteinUhlenbeckActivity(v0, gamma), eps,
@@ -200,8 +218,8 @@ def aoup_mips(
         parameters={"n_particles": n_particles, "packing": packing, "v0": v0, "gamma": gamma, "eps": eps, "k": k,
                     "beta": beta},
         solver=SPLIT_EM.format(0.1 / k),
-        # contacts forget within some tens of time units: many snapshots close to each other serve the score best. Of few
-        # particles they are stationary after a tenth of the persistence time, in which the box is crossed; dense
+        # contacts forget within some tens of time units: many snapshots close to each other serve the score best. Of
+        # few particles they are stationary after a tenth of the persistence time, in which the box is crossed; dense
         # phases of many form in several
         plan={"walkers": 16 if few else 4, "burn_in": (0.5 if few else 1.0) / gamma, "burn_in_dt": 0.2 / k,
               "snapshots": 100, "spacing": 0.005 / gamma},

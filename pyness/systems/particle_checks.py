@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,13 +15,39 @@ from pyness.systems.box import Box
 if TYPE_CHECKING:
     from pyness.systems.particles import ParticleSystem
 
-__all__ = ["check_box", "check_forces", "conservative", "labels_of"]
+__all__ = ["check_box", "check_forces", "check_numbers", "conservative", "labels_of"]
+
+#: What a pair force may be at its cutoff, as a share of its median within it: where it jumps, ``lap U`` has a delta that
+#: no sample shows, and all that is made of ``div F`` lacks about this share.
+JUMP = 2e-2
 
 #: Points at which the curl of an external force is looked for, and points of a round trip.
 PROBES, STATIONS = 32, 1 << 16
 #: Curl and circulation below these shares of the force's own size are rounding: a force that jumps somewhere on the way
 #: leaves about one part in ten thousand of the circulation.
 CURL, CIRCULATION = 1e-6, 1e-3
+
+
+def check_numbers(**values: float | None) -> None:
+    """``n_particles``, ``space_dim``, ``noise``, ``trap`` and ``cutoff`` that are no such numbers.
+
+    Raises:
+        SystemDefinitionError: the first of them.
+    """
+    for what in ("n_particles", "space_dim"):
+        value = values[what]
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SystemDefinitionError(f"{what} is {value!r}", "give a whole number of at least 1")
+    for what, fits, remedy in (
+        ("noise", lambda v: v >= 0, "give eps of at least 0"),
+        ("trap", lambda v: True, "give a finite stiffness"),
+        ("cutoff", lambda v: v > 0, "give a distance greater than 0, or None where every pair interacts"),
+    ):
+        value = values[what]
+        if what == "cutoff" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and fits(value)):
+            raise SystemDefinitionError(f"{what} is {value!r}", remedy)
 
 
 def check_box(system: ParticleSystem) -> None:
@@ -43,6 +71,11 @@ def check_box(system: ParticleSystem) -> None:
         )
     if cutoff is None and system.pair_force is not None and box.periodic:
         raise SystemDefinitionError("a pair force without a cutoff in a periodic box", "give cutoff=")
+    if system.trap and box.periodic:
+        raise SystemDefinitionError(
+            f"a trap of stiffness {system.trap:g} in a periodic box, at whose seam its force jumps",
+            "give an open box, or a force of the box's period as external=",
+        )
     if system.start not in ("uniform", "clustered"):
         raise SystemDefinitionError(f"start is {system.start!r}", "give 'uniform' or 'clustered'")
 
@@ -55,8 +88,27 @@ def check_forces(system: ParticleSystem, x: torch.Tensor) -> None:
     """
     if system.pair_force is not None:
         _check_function("pair_force", system.radial, torch.linspace(0.1, system.cutoff or 1.0, 7).double())
+        if system.cutoff is not None:
+            _check_cutoff(system)
     if system.external is not None:
         _check_function("external", lambda u: system.external(u), x[:, :3])
+
+
+def _check_cutoff(system: ParticleSystem) -> None:
+    """A pair force that jumps where it is cut off, for any two species there are."""
+    # from a hundredth of the cutoff on, and just within it
+    r = system.cutoff * torch.linspace(0.01, 1 - 1e-9, 100, dtype=torch.float64)
+    kinds = [()]
+    if system.species is not None:
+        labels = system.species.unique()
+        kinds = [(a.expand(100), b.expand(100)) for a in labels for b in labels]
+    for pair in kinds:
+        size = system.pair_force(r, *pair).detach().abs()
+        if size[-1] > JUMP * size.median():
+            raise SystemDefinitionError(
+                f"the pair force jumps by {size[-1] / size.median():.2g} of its median at its cutoff {system.cutoff:g}",
+                "subtract its value there from it, or take a longer cutoff",
+            )
 
 
 def _check_function(name: str, function: Callable, argument: torch.Tensor) -> None:
@@ -107,4 +159,6 @@ def labels_of(species: Sequence[int], n_particles: int) -> torch.Tensor:
     labels = torch.as_tensor(species)
     if labels.shape != (n_particles,) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise SystemDefinitionError(f"species have shape {tuple(labels.shape)}", f"give {n_particles} whole numbers")
+    if labels.min() < 0:
+        raise SystemDefinitionError(f"a species is {labels.min().item()}", "give whole numbers of at least 0")
     return labels.long()

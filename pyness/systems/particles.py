@@ -14,7 +14,7 @@ from pyness.errors import InputError, SystemDefinitionError
 from pyness.systems.activity import Activity
 from pyness.systems.box import Box
 from pyness.systems.neighbours import Pairs, all_pairs, close_pairs, minimum_image
-from pyness.systems.particle_checks import check_box, check_forces, conservative, labels_of
+from pyness.systems.particle_checks import check_box, check_forces, check_numbers, conservative, labels_of
 from pyness.systems.system import System
 from pyness.systems.truth import Truth
 
@@ -39,12 +39,12 @@ class ParticleSystem(System):
         noise: ``eps``, translational diffusion; 0 leaves the positions without noise of their own.
         pair_force: ``f``, a torch function of the distance ``(pairs,)``; with ``species``, of distance and the labels
             ``(pairs,)`` of both.
-        cutoff: distance from which ``f`` is taken as 0; None where every pair interacts.
-        trap: ``A``, stiffness of a harmonic trap about the origin.
+        cutoff: distance from which ``f`` is taken as 0, to which it must have fallen; None where every pair interacts.
+        trap: ``A``, stiffness of a harmonic trap about the origin of an open box.
         external: a force on each particle, ``(..., d) -> (..., d)``, of the box's period; a gradient or not (a tilt
             that drives particles round a ring).
         box: a ``Box`` of ``d`` coordinates, periodic or open; where it is open it is only where particles start.
-        species: ``(N,)`` whole numbers.
+        species: ``(N,)`` whole numbers of at least 0.
         start: ``"uniform"`` or ``"clustered"``, what ``sample`` begins with unless told.
         parameters, solver, plan, truth, source: as for ``System``.
 
@@ -54,8 +54,8 @@ class ParticleSystem(System):
             the forces, and its Hessian minus their Jacobian, for others too.
 
     Raises:
-        SystemDefinitionError: no particle, a cutoff larger than half the box, a reflecting box, functions that do not
-            fit.
+        SystemDefinitionError: no particle, numbers out of range, a cutoff larger than half the box, a reflecting box,
+            a trap in a periodic one, functions that do not fit, a pair force that jumps at its cutoff.
     """
 
     def __init__(
@@ -79,11 +79,7 @@ class ParticleSystem(System):
         truth: Truth | None = None,
         source: str = "",
     ) -> None:
-        for what, value in (("n_particles", n_particles), ("space_dim", space_dim)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SystemDefinitionError(f"{what} is {value!r}", "give a whole number of at least 1")
-        if not noise >= 0:
-            raise SystemDefinitionError(f"noise is {noise!r}", "give eps of at least 0")
+        check_numbers(n_particles=n_particles, space_dim=space_dim, noise=noise, trap=trap, cutoff=cutoff)
         self.n_particles, self.space_dim = n_particles, space_dim
         self.activity, self.noise, self.trap = activity, float(noise), float(trap)
         self.pair_force, self.cutoff, self.external = pair_force, cutoff, external
@@ -109,14 +105,13 @@ class ParticleSystem(System):
         )  # fmt: skip
 
     def _coordinates(self) -> list[str]:
-        space = "xyz" if self.space_dim <= 3 else [f"x{k}_" for k in range(self.space_dim)]
+        space = self.axes
         own = [f"g{space[k]}" for k in range(self.activity_dim)] if self.activity.name == "ou" else ["theta"]
         if self.space_dim == 1:
             own = ["g"]
         if self.n_particles == 1:
-            return [*space[: self.space_dim], *own]
-        return [f"{c}{i + 1}" for names in (space[: self.space_dim], own) for i in range(self.n_particles)
-                for c in names]  # fmt: skip
+            return [*space, *own]
+        return [f"{c}{i + 1}" for names in (space, own) for i in range(self.n_particles) for c in names]
 
     def _validate(self) -> None:
         """The forces at a few random configurations; what ``System`` asks of a free drift holds by construction."""
@@ -134,6 +129,11 @@ class ParticleSystem(System):
         """Period of each coordinate, None where it is open."""
         kinds = zip(self.box.boundary, self.box.width, strict=True)
         return tuple(width if kind == "periodic" else None for kind, width in kinds)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the ``d`` coordinates of space."""
+        return tuple("xyz"[: self.space_dim]) if self.space_dim <= 3 else tuple(f"x{k}_" for k in range(self.space_dim))
 
     @property
     def volume(self) -> float | None:

@@ -9,6 +9,7 @@ import torch
 
 import pyness
 from pyness.errors import InputError, SystemDefinitionError
+from pyness.estimators import fisher_information
 from pyness.systems import Box, OrnsteinUhlenbeckActivity, ParticleSystem, get
 from pyness.systems.derivatives import value_and_divergence
 
@@ -146,6 +147,14 @@ def test_touching_particles_have_finite_forces_and_gradients():
         ("aoup-mips", {"v0": -1.0}, "v0 is -1.0"),
         ("aoup-mips", {"gamma": 0.0}, "gamma is 0.0"),
         ("aoup-harmonic", {"trap": 0.0}, "give trap > 0"),
+        *((name, {"gamma": 0.0}, "gamma is 0.0; give a rate") for name in sorted(SMALL)),
+        *((name, {"eps": -0.1}, "noise is -0.1; give eps of at least 0") for name in sorted(SMALL)),
+        ("aoup-ring", {"eps": 0.0, "gamma": 0.0}, "gamma is 0.0"),
+        ("aoup-mips", {"k": 0.0}, "k is 0.0; give a stiffness greater than 0"),
+        ("aoup-trap-64", {"k": -1.0}, "k is -1.0"),
+        ("aoup-mips", {"beta": 0.0}, "beta is 0.0"),
+        ("aoup-ring", {"beta": -7.5}, "beta is -7.5"),
+        ("abp", {"k": 0.0, "beta": 0.0}, "beta is 0.0"),
     ],
 )
 def test_wrong_parameters_are_refused_in_one_line(name, options, message):
@@ -165,6 +174,61 @@ def test_wrong_definitions_are_refused():
         ParticleSystem("p", 2, 1, activity, pair_force=lambda r: r.nonsense())
     with pytest.raises(SystemDefinitionError, match="pair_force does not return"):
         ParticleSystem("p", 2, 1, activity, pair_force=lambda r: r.sum())
+    for cutoff in (0, -1.0, math.inf, math.nan, True, "1"):
+        with pytest.raises(SystemDefinitionError, match=r"cutoff is .*; give a distance greater than 0"):
+            ParticleSystem("p", 2, 1, activity, pair_force=lambda r: 0 * r, cutoff=cutoff)
+    with pytest.raises(SystemDefinitionError, match="noise is inf"):
+        ParticleSystem("p", 2, 1, activity, math.inf)
+    with pytest.raises(SystemDefinitionError, match=r"a trap of stiffness 0\.5 in a periodic box"):
+        ParticleSystem("p", 2, 2, activity, trap=0.5, box=Box([0.0] * 2, [1.0] * 2, ["open", "periodic"]))
+    with pytest.raises(SystemDefinitionError, match="a species is -1"):
+        ParticleSystem("p", 2, 1, activity, species=[-1, 0])
+
+
+def test_a_pair_force_that_jumps_at_its_cutoff_is_refused():
+    # lap U lacks the delta there, and with it the score-free entropy production and all identities
+    def particles(force, cutoff, **more):
+        return ParticleSystem(
+            "p", 4, 2, OrnsteinUhlenbeckActivity(0.1, 1.0), 0.1, pair_force=force, cutoff=cutoff, **more
+        )
+
+    with pytest.raises(SystemDefinitionError, match="jumps by 1 of its median at its cutoff 1; subtract its value"):
+        particles(torch.ones_like, 1.0)
+    with pytest.raises(SystemDefinitionError, match="at its cutoff"):
+        particles(lambda r: torch.exp(-r), 1.0)
+    particles(lambda r: torch.exp(-r) - math.exp(-1.0), 1.0)
+    particles(lambda r: torch.exp(-r), 10.0)
+    # Lennard-Jones, of which the force in its core must not count
+    with pytest.raises(SystemDefinitionError, match="at its cutoff"):
+        particles(lambda r: 24 * (2 / r**13 - 1 / r**7), 2.5)
+    particles(lambda r: 24 * (2 / r**13 - 1 / r**7), 3.5)
+    particles(lambda r: 24 * (2 / r**13 - 1 / r**7), 2 ** (1 / 6))
+    for beta in (1.0, 7.5, 100.0):
+        get("aoup-mips", n_particles=400, beta=beta)
+
+    def mixed(r, a, b):
+        return torch.where(a == b, 1 - r, torch.exp(-r))
+
+    particles(mixed, 1.0, species=[1, 1, 1, 1])
+    with pytest.raises(SystemDefinitionError, match="at its cutoff"):
+        particles(mixed, 1.0, species=[0, 0, 1, 1])
+
+
+def test_the_ring_has_its_limit_without_noise_of_the_position():
+    # active_matter.md, 11.5: E[lap U] is 0.2975, 0.3061 and 0.3142 at eps of 0.1, 0.05 and 0.025, and rises to
+    system = get("aoup-ring", eps=0.0)
+    plan = {"walkers": 1000, "burn_in": 50.0, "snapshots": 3, "spacing": 5.0, "seed": 1, "progress": False}
+    samples = pyness.sample(system, "SOSRA:adaptive=false,dt=0.05", "torch", **plan)
+    assert pyness.stationarity(system, samples).passed
+    curvature = fisher_information(system, samples)
+    assert curvature.value - 0.1 == pytest.approx(0.33, abs=0.01 + 4 * curvature.stderr)
+
+
+def test_test_functions_are_named_in_any_dimension():
+    system = get("aoup-free", n_particles=5, space_dim=4)
+    states = system.draw_start("uniform", 10, torch.Generator().manual_seed(0), torch.float64)
+    found = pyness.stationarity(system, pyness.Samples.from_states(system, states))
+    assert "cos(x3_)" in found.names
 
 
 def test_forces_that_are_no_gradient_are_told_from_those_that_are():

@@ -15,12 +15,14 @@ from pyness.sampling.engines.julia.model import Model
 from pyness.sampling.engines.julia.translator import translate_particles
 from pyness.systems import OrnsteinUhlenbeckActivity, ParticleSystem, get
 
+FALLEN = math.exp(-(1.1**2))
+
 
 def mixture(n: int = 90, strength: float = 2.0) -> ParticleSystem:
     """Two species in a periodic box of three dimensions, in a field of its period."""
 
     def force(r, a, b):
-        return strength * (1 + (a * b).to(r.dtype)) * torch.exp(-(r**2)) * torch.where(a == b, 1.0, -0.5)
+        return strength * (1 + (a * b).to(r.dtype)) * (torch.exp(-(r**2)) - FALLEN) * torch.where(a == b, 1.0, -0.5)
 
     return ParticleSystem(
         "mixture", n, 3, OrnsteinUhlenbeckActivity(0.5, 1.0), 0.1, pair_force=force, cutoff=1.1, trap=0.0,
@@ -52,7 +54,7 @@ class TestTranslation:
     def test_a_force_without_a_translation_is_refused(self):
         system = ParticleSystem(
             "sorted", 4, 2, OrnsteinUhlenbeckActivity(0.5, 1.0), 0.1, cutoff=1.0,
-            pair_force=lambda r: torch.sort(r, -1).values,
+            pair_force=lambda r: torch.sort(1 - r, -1, descending=True).values,
         )  # fmt: skip
         with pytest.raises(TranslationError, match=r"pair_0_0.*aten.sort.*test_particles.py"):
             translate_particles(system)
