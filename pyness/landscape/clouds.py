@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 
 import torch
 
+from pyness import solvers
+from pyness.errors import SamplingError, SolverError, TrainingError
 from pyness.sampling import Samples, sample
-from pyness.systems import System
+from pyness.solvers import Solver
+from pyness.systems import Box, System
 
 __all__ = ["BEYOND", "Reference", "anchors", "flattened", "wall_points", "widened"]
 
+#: Solvers where a system recommends none of the torch engine; steps of a fixed length, and of the burn-in at the least.
+DEFAULT, STIFF, STEPS, COARSEST = "SOSRA", "ImplicitEM", 2000, 20
 CENTERS = 200
 BANDWIDTHS = (0.15, 0.6)
 FAR = 0.3
@@ -25,26 +31,51 @@ def widened(system: System, samples: Samples, factor: float, count: int, rate: f
     """``(count, d)`` float64 states of the same dynamics at ``factor`` times the noise, ``F_v`` as it is.
 
     Started from the samples and run for ten times the inverse Fisher rate, so that they reach up the flanks of the
-    landscape and across its ridges, where samples of the steady state are too rare to train on.
+    landscape and across its ridges, where samples of the steady state are too rare to train on. Where a walker that
+    leaves the box has failed, these are reflected: wider noise would lose them.
+
+    Raises:
+        TrainingError: too many of them blow up.
     """
-    plan = system.plan
     time = 10.0 / rate
-    step = {name: plan[name] for name in ("rtol", "atol") if name in plan}
-    if "dt" in plan:
-        step["dt"] = min(plan.get("burn_in_dt", plan["dt"]), time / 20)
-    solver = system.solver or "EM"
-    if not step and solver.startswith("EM") and "dt" not in solver:
-        step["dt"] = time / 2000
     noisy = system.with_noise(factor, modified=True)
+    box = noisy.domain
+    kinds = ["reflect" if kind == "refuse" else kind for kind in box.boundary]
+    noisy.domain = Box(box.low, box.high, kinds, box.walls)
+    solver, steps = _solver(system, noisy, time)
     generator = torch.Generator().manual_seed(seed)
     states = samples.states.reshape(-1, system.dim).cpu()
     start = states[torch.randint(0, len(states), (count,), generator=generator)]
-    logging.getLogger("pyness").debug("widening %d states at %g times the noise", count, factor)
-    cloud = sample(
-        noisy, solver, "torch", walkers=count, burn_in=0.9 * time, snapshots=1, spacing=0.1 * time,
-        start=start, seed=seed, dtype="float64", progress=False, **step,
-    )  # fmt: skip
+    logging.getLogger("pyness").debug("widening %d states at %g times the noise by %s", count, factor, solver)
+    try:
+        cloud = sample(
+            noisy, solver, "torch", walkers=count, burn_in=0.9 * time, snapshots=1, spacing=0.1 * time,
+            start=start, seed=seed, dtype="float64", progress=False, **steps,
+        )  # fmt: skip
+    except SamplingError as error:
+        raise TrainingError(
+            f"states at {factor:g} times the noise, which the training makes by {solver}, went astray: {error.problem}",
+            "give a smaller widening, or a system with a finer solver",
+        ) from error
     return cloud.states[:, 0].double()
+
+
+def _solver(system: System, noisy: System, time: float) -> tuple[Solver, dict[str, float]]:
+    """The recommended solver and its steps, for a run of ``time``; one of the torch engine where that has it not."""
+    solver, plan = solvers.parse(system.solver or DEFAULT), system.plan
+    solver = dataclasses.replace(solver, engine=None, label="")
+    dt = solver["dt"] or plan.get("dt")
+    try:
+        solvers.check(solver, noisy, "torch", dt=dt)
+    except SolverError:
+        if solver.algorithm.stiff:
+            return solvers.parse(STIFF), {}
+        return (solvers.parse(DEFAULT), {}) if noisy.diffusion.additive else (solvers.parse("EM"), {"dt": time / STEPS})
+    names = ("rtol", "atol", "dt")
+    steps = {name: plan[name] for name in names if name in plan and name not in solver.options}
+    if not solver.adaptive and "burn_in_dt" in plan:
+        steps["burn_in_dt"] = max(dt, min(plan["burn_in_dt"], time / COARSEST))
+    return solver, steps
 
 
 def flattened(

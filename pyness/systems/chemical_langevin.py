@@ -34,8 +34,8 @@ def toggle_switch_langevin(
     A chemical Langevin step may end below 0, where propensities mean nothing. ``negative`` says what is done then:
     ``reflect`` (the no-flux wall; folds are recorded and counted in ``wall_hits``), ``clip`` (the walker is put to 0,
     recorded and counted in ``clipped``; further from the no-flux law at the same step) or ``refuse`` (the walker has
-    failed, is counted and listed, and too many of them fail the run). The policy is part of the system's domain and
-    parameters, hence of every file.
+    failed, is counted and listed, and too many of them fail the run). The same is done at the upper sides of the box,
+    where hardly a walker comes. The policy is part of the system's domain and parameters, hence of every file.
 
     Raises:
         SystemDefinitionError: an unknown policy, a volume or a leak that is not positive.

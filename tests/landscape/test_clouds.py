@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import pyness
+from pyness.errors import TrainingError
 from pyness.landscape import clouds
 
 
@@ -57,6 +58,70 @@ def test_widened_states_have_four_times_the_variance():
     assert (variance - 2.0).abs().max() < 4 * 2 * (2 / 4000) ** 0.5 + 0.01
     again = clouds.widened(system, pyness.Samples.from_states(system, states), 4.0, 4000, 2.0, 3)
     assert torch.equal(cloud, again)
+
+
+def _asked(monkeypatch, system, states) -> dict:
+    """What ``widened`` asks ``sample`` for."""
+    asked = {}
+
+    def sample(noisy, solver, engine, **given):
+        asked.update(given, system=noisy, solver=str(solver))
+        return pyness.sample(noisy, solver, engine, **given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(clouds, "sample", sample)
+        asked["cloud"] = clouds.widened(system, pyness.Samples.from_states(system, states), 4.0, 200, 2.0, 3)
+    return asked
+
+
+def _linear(solver, diffusion=0.5, **plan):
+    return pyness.System("linear", 2, lambda x: -x, diffusion, solver=solver, plan=plan)
+
+
+def test_widened_states_take_the_steps_of_the_plan(monkeypatch):
+    states = 0.5 * torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    asked = _asked(monkeypatch, _linear("EM:dt=0.01", burn_in_dt=0.05), states)
+    assert (asked["solver"], asked["burn_in_dt"]) == ("EM:dt=0.01", 0.05)
+    # no longer than a twentieth of the run, which takes 5 here
+    assert _asked(monkeypatch, _linear("EM:dt=0.01", burn_in_dt=3.0), states)["burn_in_dt"] == 0.25
+    assert _asked(monkeypatch, _linear("SOSRA:rtol=0.05"), states)["solver"] == "SOSRA:rtol=0.05"
+    assert "burn_in_dt" not in _asked(monkeypatch, _linear("EM", dt=0.02), states)
+    assert _asked(monkeypatch, _linear("EM", dt=0.02), states)["dt"] == 0.02
+
+
+@pytest.mark.parametrize(
+    ("solver", "diffusion", "taken"),
+    [
+        (None, 0.5, "SOSRA"),
+        ("SKenCarp", 0.5, "ImplicitEM"),
+        ("julia:SOSRI", 0.5, "SOSRA"),
+        ("julia:EM:dt=0.01", 0.5, "EM:dt=0.01"),
+        (None, lambda x: 0.5 + 0 * x, "EM"),
+    ],
+)
+def test_widened_states_are_made_by_the_torch_engine(monkeypatch, solver, diffusion, taken):
+    states = 0.5 * torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    asked = _asked(monkeypatch, _linear(solver, diffusion), states)
+    assert asked["solver"] == taken
+    assert asked["cloud"].shape == (200, 2)
+
+
+def test_widened_states_are_reflected_where_walkers_would_fail(monkeypatch):
+    box = pyness.Box([0.0, -1.0], [2.0, 1.0], ["refuse", "open"], walls=[([1.0, 1.0], 2.5)])
+    system = pyness.System("kept", 2, lambda x: 0.5 - x, 0.5, box, solver="EM:dt=0.01")
+    states = 0.4 + 0.2 * torch.rand(50, 2, generator=torch.Generator().manual_seed(0))
+    asked = _asked(monkeypatch, system, states)
+    assert asked["system"].domain == pyness.Box([0.0, -1.0], [2.0, 1.0], ["reflect", "open"], walls=box.walls)
+    assert asked["cloud"].shape == (200, 2)
+    assert bool(box.contains(asked["cloud"]).all())
+    assert system.domain.boundary == ("refuse", "open")
+
+
+def test_widened_states_that_blow_up_are_said_to_be_those():
+    system = pyness.System("steep", 1, lambda x: -(x**5), 0.5, solver="EM:dt=0.05")
+    samples = pyness.Samples.from_states(system, torch.zeros(50, 1))
+    with pytest.raises(TrainingError, match=r"at 400 times the noise, which the training makes by EM:dt=0\.05, went"):
+        clouds.widened(system, samples, 400.0, 200, 0.5, 0)
 
 
 def test_flattened_states_are_even_up_to_the_top():
