@@ -1,10 +1,11 @@
 """The picture people know: persistent repelling discs, coloured by how far each is from equilibrium.
 
-    python examples/mips.py [--particles 1024] [--walkers 4] [--steps STEPS] [--out mips.png]
+    python examples/mips.py [--particles 1024] [--walkers 4] [--model FILE] [--out mips.png]
 
-Samples the phase-separating system, learns the score of the activities, prints how much of the exactly known entropy
-production of the activities the score resolves, in all and by phase, and draws the last snapshot of a walker that the
-training has not seen. The published size is ``--particles 4096``.
+Samples the phase-separating system, learns the score of the activities (or takes one learnt from fewer particles, such
+as ``model.safetensors`` of ``pyness run aoup-mips --set n_particles=256``), prints how much of the exactly known
+entropy production of the activities the score resolves, in all and by phase, and draws the last snapshot of a walker
+that the training has not seen. The published size is ``--particles 4096``.
 """
 
 import argparse
@@ -14,13 +15,13 @@ import pyness
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--particles", type=int, default=1024)
 parser.add_argument("--walkers", type=int, default=4)
-parser.add_argument("--steps", type=int, default=None, help="of training")
+parser.add_argument("--model", help="a score learnt before")
 parser.add_argument("--out", default="mips.png")
 arguments = parser.parse_args()
 
 system = pyness.systems.get("aoup-mips", n_particles=arguments.particles)
 samples = pyness.sample(system, engine="torch", walkers=arguments.walkers)
-score = pyness.fit_score(system, samples, steps=arguments.steps)
+score = pyness.Score.load(arguments.model, system) if arguments.model else pyness.fit_score(system, samples)
 report = score.report(samples)
 print(report)
 for name, found in report.extra.get("regions", {}).items():
