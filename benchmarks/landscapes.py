@@ -95,15 +95,15 @@ def system_of(name: str) -> pyness.System:
     return system
 
 
-def drawn(system: pyness.System, seed: int, walkers: int | None) -> pyness.Samples:
+def drawn(system: pyness.System, seed: int, walkers: int | None, engine: str) -> pyness.Samples:
     if system.name not in NOISES:
-        return pyness.sample(system, engine="torch", seed=seed, walkers=walkers)
+        return pyness.sample(system, engine=engine, seed=seed, walkers=walkers)
     count, box = walkers or system.plan["walkers"], system.domain
     generator = torch.Generator().manual_seed(1000 + seed)
     x = box.uniform(100 * count, generator, dtype=torch.float64)
     exact = x[torch.rand(len(x), generator=generator, dtype=torch.float64) < torch.exp(-well(x))][:count]
     # the recommended step serves the clouds of the training; at 0.01 the entropy production is 7 % off
-    return pyness.sample(system, "EM:dt=0.001", walkers=len(exact), start=exact, seed=seed, dtype="float64")
+    return pyness.sample(system, "EM:dt=0.001", engine, walkers=len(exact), start=exact, seed=seed, dtype="float64")
 
 
 def cell(text: str, wanted: str = "", met: bool = True) -> str:
@@ -111,11 +111,12 @@ def cell(text: str, wanted: str = "", met: bool = True) -> str:
 
 
 def run(
-    system: pyness.System, seed: int, store: str | None, walkers: int | None, options: dict[str, int]
+    system: pyness.System, seed: int, drawing: argparse.Namespace, options: dict[str, int]
 ) -> tuple[pyness.Samples, dict[str, str]]:
     """The samples and a row of the table."""
     wanted, clock = WANTED.get(system.name, {}), [time.perf_counter()]
-    samples = pyness.Samples.load(store) if store else drawn(system, seed, walkers)
+    store = drawing.samples
+    samples = pyness.Samples.load(store) if store else drawn(system, seed, drawing.walkers, drawing.engine)
     clock.append(time.perf_counter())
     landscape = pyness.fit_landscape(system, samples, seed=seed, **options)
     clock.append(time.perf_counter())
@@ -246,6 +247,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--samples", metavar="STORE", help="of one system, drawn before")
     parser.add_argument("--walkers", type=int, help="fewer than recommended, to see that it runs")
+    parser.add_argument("--engine", default="auto", help="of the sampling")
     parser.add_argument("--adam", type=int, metavar="STEPS")
     for name in ("units", "steps", "points", "contrast"):
         parser.add_argument(f"--{name}", type=int, help="of fit_landscape, its default if not said")
@@ -254,7 +256,7 @@ def main() -> None:
     for name in options.systems:
         system = system_of(name)
         for seed in options.seeds:
-            samples, row = run(system, seed, options.samples, options.walkers, chosen)
+            samples, row = run(system, seed, options, chosen)
             rows.append(row)
             print("  ".join(row.values()), flush=True)
             if options.adam:
