@@ -17,7 +17,7 @@ from pyness.estimators.score_free import check_samples
 from pyness.files import write_whole
 from pyness.landscape.basins import Basins, find_basins
 from pyness.landscape.flow import Flow
-from pyness.landscape.network import BASE, NAMES, Network
+from pyness.landscape.network import BASE, NAMES, Network, passes
 from pyness.landscape.tangent import value_rows
 from pyness.sampling import Samples
 from pyness.systems import System, get
@@ -157,7 +157,12 @@ class Landscape:
         return samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
 
     def _method(self) -> dict[str, str]:
-        return {"method": self.metadata["options"].get("method", "enhanced"), "laplacian": self.network.laplacian}
+        """By what the potential was learnt and how ``div(D grad Phi)`` and ``div F_v`` are taken."""
+        return {
+            "method": self.metadata["options"].get("method", "enhanced"),
+            "laplacian": self.network.laplacian,
+            "drift_divergence": passes(self.system),
+        }
 
     @staticmethod
     def _warnings(system: System, samples: Samples, found: Certificate) -> list[str]:

@@ -97,9 +97,6 @@ class Network:
         system: gives the boundary of each coordinate, the kind of ``D``, and the drift of fast coordinates.
     """
 
-    #: How second derivatives are taken.
-    laplacian = "closed form, one forward pass"
-
     def __init__(self, tensors: dict[str, torch.Tensor], system: System) -> None:
         self.tensors = tensors
         self.system, self.dim = system, system.dim
@@ -173,6 +170,17 @@ class Network:
     def base(self) -> Mixture | None:
         """The mixture whose ``-log q`` is the first of the functions given beforehand."""
         return Mixture(*(self.tensors[name] for name in BASE)) if BASE[0] in self.tensors else None
+
+    @property
+    def laplacian(self) -> str:
+        """How second derivatives are taken."""
+        quick, D = len(self.tensors["fast"]), self.system.diffusion
+        said = "closed form, one forward pass"
+        if quick:
+            said += f"; of each law of {quick} fast coordinates {self.dim} nested forward passes"
+        if not D.constant:
+            said += f"; div D {'as supplied' if D.supplied else passes(self.system)}"
+        return said
 
     @property
     def parameters(self) -> torch.Tensor:
@@ -312,6 +320,11 @@ def known_curvature(at: Places, D: torch.Tensor) -> torch.Tensor:
     if second.ndim == 4:
         return torch.einsum("nmde,nde->nm", second, D)
     return torch.einsum("nmd,nd->nm", second, stretch(D))
+
+
+def passes(system: System) -> str:
+    """What a divergence by forward mode costs (``pyness.systems.derivatives``)."""
+    return f"{system.dim} forward passes" if system.dim > 1 else "one forward pass"
 
 
 def _any_way(count: int, inputs: int, generator: torch.Generator) -> torch.Tensor:

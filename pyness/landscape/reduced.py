@@ -22,7 +22,7 @@ from pyness.landscape import clouds
 from pyness.landscape.basins import Basins, find_basins
 from pyness.landscape.collective import Collective
 from pyness.landscape.landscape import Landscape
-from pyness.landscape.network import Network
+from pyness.landscape.network import Network, passes
 from pyness.landscape.regression import Regression
 from pyness.sampling import Samples
 from pyness.systems import System
@@ -241,6 +241,14 @@ class ReducedLandscape(Landscape):
 
         volume = volume_per_walker(judged, integrand).squeeze(1)
         return Estimate.over_walkers(volume - surface_per_walker(self.system, own, self.current_velocity).squeeze(1))
+
+    def _method(self) -> dict[str, str]:
+        found = super()._method() | {"drift_divergence": passes(self.full)}
+        if self.reduction.noise is not None:
+            found["laplacian"] += f"; of full states, with that of the drift, {passes(self.full)} through the map"
+        if self.reduction.collective.matrix is None:
+            found["laplacian"] += f"; of the map itself, for its drift, {self.full.dim} nested forward passes"
+        return found
 
     def _extra_tensors(self) -> dict[str, torch.Tensor]:
         parts = {"force": self.reduction.force, "noise": self.reduction.noise}

@@ -1,8 +1,9 @@
 """Jacobians and divergences of vector fields given as torch functions on ``(..., d)``.
 
-Forward mode: one push-forward per coordinate, batched, so nothing is kept for a backward pass and the field
-may be any composition of torch operations. The level that torch pushes forward at belongs to the process and not to
-the thread, so blocks of walkers in threads of their own take turns here.
+Forward mode: one push-forward per coordinate, one after the other and each of all states at once, so nothing is kept
+for a backward pass and the field may be any composition of torch operations. (Several coordinates at once are quicker
+for few states only: of 12 coordinates eight times for 512 states, not at all for 8192.) The level that torch pushes
+forward at belongs to the process and not to the thread, so blocks of walkers in threads of their own take turns here.
 """
 
 from __future__ import annotations

@@ -101,6 +101,7 @@ def test_rows_of_a_network_with_fast_coordinates():
     """Closed forms by weights, in the presence of functions that have derivatives of their own."""
     x, generator = _on_the_tube(40, 4, 2.0), torch.Generator().manual_seed(0)
     network = Network.draw(SYSTEM, _on_the_tube(1000, 5), 6, generator, coordinates=torch.tensor([2.0]).double())
+    assert network.laplacian.endswith("; of each law of 1 fast coordinates 5 nested forward passes")
     assert network.tensors["known"].tolist() == [0.0, 1.0, 0.0]
     noise = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
     network = network.with_parameters(network.parameters + 0.3 * noise)

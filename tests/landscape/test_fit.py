@@ -88,6 +88,7 @@ def test_baselines(gaussian, method):
     assert abs(report.gradient_error.value) < 0.02
     assert report.to_dict()["method"] == method
     assert report.to_dict()["laplacian"] == "closed form, one forward pass"
+    assert report.to_dict()["drift_divergence"] == "3 forward passes"
 
 
 def test_a_start_from_larger_noise(gaussian):

@@ -65,6 +65,8 @@ def test_gaussian(gaussian, reduce, tmp_path):
     assert report.epr_lower.value < system.truth.epr < report.epr_upper.value
     assert report.gradient_error.value < 0.01
     assert report.to_dict()["apparent_epr"] == report.apparent_epr.to_dict()
+    assert report.to_dict()["laplacian"] == "closed form, one forward pass"
+    assert report.to_dict()["drift_divergence"] == "3 forward passes"
     assert report.to_dict()["reduced_to"] == list(landscape.reduction.collective.names)
     assert "apparent rate of the reduced" in str(report)
     x = gaussian_states(system, 50, 4)
@@ -103,6 +105,10 @@ def test_a_map_that_loses_nothing(tmp_path):
     report = landscape.report(fresh)
     assert abs(report.apparent_epr.value - PLANE.truth.epr) < 4 * report.apparent_epr.stderr + 0.03 * PLANE.truth.epr
     assert report.epr_upper.value - report.epr_lower.value < 0.05 * PLANE.truth.epr
+    assert report.to_dict()["laplacian"] == (
+        "closed form, one forward pass; div D 2 forward passes; of full states, with that of the drift, 2 forward "
+        "passes through the map; of the map itself, for its drift, 2 nested forward passes"
+    )
     landscape.save(tmp_path / "map.safetensors")
     with pytest.raises(InputError, match="are a function, which a file does not hold; pass reduce= to load"):
         Landscape.load(tmp_path / "map.safetensors")
