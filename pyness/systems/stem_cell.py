@@ -61,9 +61,9 @@ def stem_cell(D: float = 0.02, a: float = 0.37, b: float = 0.5, k: float = 1.0, 
     """Human stem-cell network of 52 genes, 83 activations and 39 repressions (Li, Wang, PLoS Comput. Biol. 2013).
 
     Two deterministic attractors, (GATA6, NANOG) = (1.05, 1.23) from nearly all of the box and (2.17, 0.01); with noise
-    most of the probability is at the second one all the same: 0.82 of the walkers have GATA6 > NANOG after 400 time
-    units. They change sides with a relaxation time of about 110, hence the long burn-in, after which the weights are
-    known to ``sqrt(0.15 / walkers)``. Only these two genes are named in the published file.
+    most of the probability is at the second one all the same: 0.70 of the states go down the landscape of the two to
+    it. Walkers change sides with a relaxation time of about 160, hence the long burn-in, after which the weights are
+    known to ``sqrt(0.21 / walkers)``. Only these two genes are named in the published file.
     """
     return hill_network(
         STEM_CELL, name="stem-cell-52d", D=D, a=a, b=b, k=k, S=S, n=n,

@@ -61,6 +61,20 @@ def test_two_deterministic_attractors():
     assert 0 < int(high.sum()) < 20
 
 
+@pytest.mark.validate
+def test_both_attractors_have_a_basin_with_noise():
+    """Weights of 4000 other walkers, 0.699 +- 0.010 (benchmarks/README.md)."""
+    system = pyness.systems.get("stem-cell-52d")
+    samples = pyness.sample(system, walkers=1000, seed=1, progress=False)
+    landscape = pyness.fit_landscape(system, samples, reduce=["GATA6", "NANOG"], units=40, steps=30, progress=False)
+    high, low = landscape.basins(samples).basins
+    assert high.at.tolist() == pytest.approx([2.12, 0.05], abs=0.1)
+    assert low.at.tolist() == pytest.approx([1.07, 1.18], abs=0.1)
+    apart = abs(high.population.value - 0.699)
+    assert apart < 4 * (high.population.stderr**2 + 0.010**2) ** 0.5
+    assert high.population.stderr < 0.02
+
+
 def test_a_network_of_ones_own(file):
     system = hill_network(file(TWO), name="mine", D=0.1, a=1.0, b=2.0, S=1.0, n=2)
     x = torch.tensor([1.0, 2.0], dtype=torch.float64)
