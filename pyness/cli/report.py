@@ -33,6 +33,8 @@ OF_SCORES = {
 
 def show_report(report: Mapping[str, Any], out: Path) -> None:
     """Numbers with their errors, what is known of the truth, where the time went, and every warning."""
+    from pyness.estimators.topography import topography
+
     truth, error, sampling = report.get("truth"), report.get("potential_error"), report["sampling"]
     said = ESTIMATES | OF_SCORES if report.get("defect") else ESTIMATES
     rows = [[name, _with_error(report[key]), what] for key, (name, what) in said.items() if report.get(key)]
@@ -50,7 +52,7 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
         rows.append(["score error each", mean, f"gamma E|s_t - s|^2 of a particle; least {ends[0]}, most {ends[1]}"])
     if "persistence_times" in report:
         rows.append(["persistence times", number(report["persistence_times"]), "of the activity, in each trajectory"])
-    rows += _topography(report)
+    rows += topography(report)
     if truth and "epr" in truth:
         rows.append(["truth: EPR", _with_error({"value": truth["epr"], "stderr": truth["epr_error"]}), truth["source"]])
         rows.append(["  deviation", _deviation(report["epr"], truth), "standard errors"])
@@ -98,26 +100,6 @@ def show_suite(results: Mapping[str, Mapping[str, Any]]) -> None:
         lines = [result["error"]] if "error" in result else result["warnings"]
         for line in lines:
             print(f"{name}: {line}")
-
-
-def _topography(report: Mapping[str, Any]) -> list[list[str]]:
-    """Basins and the lowest barriers that connect them, where there is more than one."""
-    basins = report.get("basins", [])
-    if len(basins) < 2:
-        return []
-    rows = [
-        [f"basin {k + 1}", _with_error(basin["population"]), f"of the samples; minimum at {_place(basin['at'])}"]
-        for k, basin in enumerate(basins)
-    ]
-    for saddle in (saddle for saddle in report["saddles"] if saddle.get("joins", True)):
-        a, b = (k + 1 for k in saddle["between"])
-        there, back = (_with_error(barrier) for barrier in saddle["barriers"])
-        rows.append([f"  {a} to {b}", there, f"barrier; back {back}; at {_place(saddle['at'])}"])
-    return rows
-
-
-def _place(at: list[float]) -> str:
-    return "(" + ", ".join(number(x) for x in at[:4]) + (", ...)" if len(at) > 4 else ")")
 
 
 def _exchange(found: Mapping[str, Any]) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,12 @@ class Estimate:
         value = (numerator.mean() / denominator.mean()).item()
         residual = (numerator - value * denominator) / denominator.mean()
         return cls(value, cls.over_walkers(residual).stderr)
+
+    @classmethod
+    def of(cls, record: Mapping[str, float | None]) -> Estimate:
+        """From what ``to_dict`` gives, or a file, where None stands for what is not finite."""
+        value, stderr = (math.nan if record[name] is None else record[name] for name in ("value", "stderr"))
+        return cls(value, stderr)
 
     @property
     def z(self) -> float:

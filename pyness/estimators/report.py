@@ -10,6 +10,7 @@ from typing import Any
 
 from pyness.estimators.estimate import Estimate
 from pyness.estimators.stationarity import Stationarity
+from pyness.estimators.topography import topography
 from pyness.files import strict, write_whole
 
 __all__ = ["Report"]
@@ -97,6 +98,7 @@ class Report:
             rows = [rows[0], *self._definition(), *rows[1:], *self._of_score()]
         if self.apparent_epr is not None:
             rows.append(("apparent rate of the reduced", str(self.apparent_epr)))
+        rows += [(name, f"{value} {what}") for name, value, what in topography(self.extra)]
         width = max(len(name) for name, _ in rows)
         lines = [f"{self.system}, {self.states} states", *(f"{name:<{width}}  {value}" for name, value in rows)]
         lines.append(str(self.stationarity))

@@ -8,12 +8,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pyness.estimators import Estimate
 from pyness.plots.curves import profile
 from pyness.plots.fields import Steady, planar_field
 from pyness.plots.planar import flow, landscape, local_epr
 from pyness.plots.style import INK, QUIET, new_figure, styled
 
 __all__ = ["overview"]
+
+#: Basins whose heights the heading has room for.
+NAMED = 3
 
 
 @styled
@@ -33,7 +37,8 @@ def overview(
         steady: a landscape, also of a grid (``GridSolution.landscape``).
         samples: ``Samples`` or states ``(..., d)``; needed for d > 2, otherwise shown in the third panel.
         report: a ``Report``, whose EPR, bounds and certificate go into the heading; of a reduced landscape both the
-            full EPR with its bounds and the apparent one, which alone the second panel shows.
+            full EPR with its bounds and the apparent one, which alone the second panel shows. Of several basins the
+            heights of minima and barriers with their standard errors, in any dimension.
         path: where to save the figure.
         truth: what the third panel compares with, as for :func:`pyness.plots.profile`.
         cap: of the potential, in units of ``D``.
@@ -70,9 +75,11 @@ def overview(
 
 
 def _mark(ax: Axes, found: Any) -> None:
-    """Minima as dots and saddles as crosses, where there is more than one basin."""
+    """Minima as numbered dots and saddles as crosses, where there is more than one basin."""
     if len(found.get("basins", [])) < 2:
         return
+    for number, basin in enumerate(found["basins"], start=1):
+        ax.annotate(str(number), basin["at"], (4, 4), textcoords="offset points", color="white", fontsize=8, zorder=4)
     for places, marker in ((found["basins"], "o"), (found["saddles"], "x")):
         x, y = zip(*(place["at"] for place in places), strict=True) if places else ((), ())
         ax.plot(x, y, marker, ms=4.5, mew=1.2, color="white", mec=INK if marker == "o" else "white", zorder=4)
@@ -94,4 +101,28 @@ def _heading(system: Any, report: Any) -> str:
             found.append(f"gradient error {100 * report.gradient_error.value:.2g} %")
     # two rates are too much for one line
     lines = [parts + found] if apparent is None else [parts, found]
+    heights = _heights(getattr(report, "extra", {}), system)
+    if heights:
+        lines.append(heights)
     return "\n".join("   ·   ".join(line) for line in lines)
+
+
+def _heights(found: Any, system: Any) -> list[str]:
+    """How deep the basins lie and how high the ways between them, each with its standard error."""
+    basins = found.get("basins", [])
+    if len(basins) < 2:
+        return []
+
+    def written(record: Any) -> str:
+        height = Estimate.of(record)
+        return str(Estimate(height.value / system.potential_scale, height.stderr / system.potential_scale))
+
+    higher = [f"{k}: {written(basin['height'])}" for k, basin in enumerate(basins[1:NAMED], start=2)]
+    ways = [saddle for saddle in found["saddles"] if saddle.get("joins", True)]
+    barriers = []
+    for saddle in ways[: NAMED - 1]:
+        (a, b), (there, back) = saddle["between"], saddle["barriers"]
+        barriers.append(f"{a + 1} to {b + 1}: {written(there)}, back {written(back)}")
+    more = ", ..." if len(basins) > NAMED else ""
+    parts = [f"minima above 1, in {'$D$' if system.diffusion.scalar else '$k_B T$'}: {', '.join(higher)}{more}"]
+    return parts + ([f"barriers {'; '.join(barriers)}{more}"] if barriers else [])

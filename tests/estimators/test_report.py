@@ -88,6 +88,28 @@ def test_text_of_a_score_says_which_entropy_production(report):
     assert len([line for line in lines if line.startswith("score error")]) == 1
 
 
+def test_text_of_a_landscape_has_its_basins_and_barriers(report):
+    from dataclasses import replace
+
+    def basin(at, height, share):
+        return {"at": [at] * 6, "height": {"value": height, "stderr": None}, "population": share.to_dict()}
+
+    def saddle(there, back, joins=True):
+        barriers = [Estimate(there, 0.1).to_dict(), {"value": back, "stderr": float("nan")}]
+        return {"between": [0, 1], "at": [0.5] * 6, "barriers": barriers, "exact": True, "joins": joins}
+
+    one = basin(0.25, 0.0, Estimate(0.6, 0.01))
+    found = {"basins": [one, basin(2.0, 0.3, Estimate(0.4, 0.01))], "saddles": [saddle(2.0, 1.7), saddle(9, 9, False)]}
+    lines = [" ".join(line.split()) for line in str(replace(report, extra=found)).splitlines()]
+    assert "basin 1 0.600 ± 0.010 of the samples; minimum at (0.25, 0.25, 0.25, 0.25, ...)" in lines
+    assert "basin 2 0.400 ± 0.010 of the samples; minimum at (2, 2, 2, 2, ...)" in lines
+    assert [line for line in lines if "barrier" in line] == [
+        "1 to 2 2.00 ± 0.10 barrier; back 1.7; at (0.5, 0.5, 0.5, 0.5, ...)"
+    ]
+    # a single basin is no news
+    assert "basin" not in str(replace(report, extra={"basins": [one], "saddles": []}))
+
+
 def test_a_path_that_cannot_be_written(report, tmp_path):
     with pytest.raises(StoreError, match="cannot write"):
         report.to_json(tmp_path / "missing" / "report.json")

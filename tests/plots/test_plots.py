@@ -247,6 +247,51 @@ def test_profile_of_exact_potential_samples_and_landscape_agree():
         plots.profile(rotor, samples, coordinate=3)
 
 
+@pytest.mark.parametrize("dim", [1, 2])
+def test_the_band_of_a_profile_is_two_standard_errors(dim):
+    """``U = |x|^2 / 2`` moved by ``0.1 x1``, by ``0.3 x2`` and as a whole: ``p(x1)`` feels the first alone."""
+    system = pyness.System("round", dim, lambda x: -x, 0.5, pyness.Box([-4.0] * dim, [4.0] * dim))
+
+    def deviations(x):
+        return torch.stack([0.1 * x[..., 0], 0.3 * x[..., -1] if dim == 2 else 0 * x[..., 0], 0 * x[..., 0] + 5], -1)
+
+    steady = SimpleNamespace(
+        system=system,
+        potential=lambda x: 0.5 * x.square().sum(-1),
+        uncertainty={"deviations": 1},
+        deviations=deviations,
+    )
+    ax = plots.profile(steady)
+    (band,) = ax.collections
+    x, learnt = ax.lines[0].get_data()
+    corners = band.get_paths()[0].vertices
+    for at, height in list(zip(x, learnt, strict=True))[::20]:
+        edges = corners[np.isclose(corners[:, 0], at), 1]
+        # the potential counts in D = 0.5
+        assert [edges.min(), edges.max()] == pytest.approx([height - 0.4 * abs(at), height + 0.4 * abs(at)], abs=1e-6)
+    steady.uncertainty = {}
+    assert not plots.profile(steady).collections
+
+
+def test_heights_of_basins_stand_in_the_heading_with_their_errors(exact, cloud):
+    """In units of ``D``, also where no curve of the potential can be drawn."""
+
+    def basin(at, height):
+        return {"at": at, "height": height.to_dict(), "population": Estimate(0.5, 0.01).to_dict()}
+
+    def found(dim):
+        barriers = [Estimate(1.0, 0.01).to_dict(), Estimate(0.96, 0.01).to_dict()]
+        saddle = {"between": [0, 1], "at": [1.5] * dim, "barriers": barriers, "exact": True, "joins": True}
+        basins = [basin([0.5] * dim, Estimate(0.0, 0.0)), basin([2.5] * dim, Estimate(0.04, 0.01))]
+        return SimpleNamespace(epr=Estimate(2.0, 0.1), extra={"basins": basins, "saddles": [saddle]})
+
+    figure = plots.overview(exact, None, found(2), resolution=30)
+    assert "minima above 1, in $D$: 2: 0.40 ± 0.10" in figure.get_suptitle()
+    assert "barriers 1 to 2: 10.00 ± 0.10, back 9.60 ± 0.10" in figure.get_suptitle()
+    assert {text.get_text() for text in figure.axes[0].texts} >= {"1", "2"}
+    assert "2: 0.040 ± 0.010" in plots.overview(Rotor(), cloud, found(3), resolution=30).get_suptitle()
+
+
 def test_training_and_step_histogram():
     ax = plots.training([0, 1, 2], {"loss": [3.0, 1.0, -1.0], "held out": [2.0, 1.5, 1.2]})
     assert ax.get_yscale() == "log"
