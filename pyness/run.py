@@ -246,7 +246,8 @@ def _draw(out: Path, learnt: Any, samples: Any, report: Any, reference: Any) -> 
     if records:
         # with walls the gradient error is known to the report only; near the end it is as small as its sampling error
         # and may come out negative
-        labels = {"gradient_error": "gradient error", "hjb": "HJB residual", "walls": "flux through walls"}
+        error = "score error" if isinstance(learnt.system, pyness.systems.ParticleSystem) else "gradient error"
+        labels = {"gradient_error": error, "hjb": "HJB residual", "walls": "flux through walls"}
         curves = {label: [abs(r[key]) for r in records] for key, label in labels.items() if key in records[0]}
         if curves:  # a flow has a likelihood alone
             axes = plots.training([r["step"] for r in records], curves)

@@ -117,16 +117,17 @@ def active_overview(score: Any, samples: Any, report: Any, path: str | Path | No
             colourbar(ax, artist, "density times rate")
             title(ax, f"Entropy production, {name}")
     else:
-        axes = figure.subplots(1, 2, width_ratios=[1.25, 1])
+        axes = figure.subplots(1, 2, width_ratios=[1.1, 1])
+        figure.get_layout_engine().set(wspace=0.06)
         last = samples.states[0, -1].double()
         rate = score.local(last[None]).activity[0] / system.activity.rate
         if system.space_dim == 2:
-            particles(system, last, rate, label=r"$|v_g|^2 / \gamma^2$", ax=axes[0])
-            title(axes[0], "Departure from equilibrium by particle")
+            particles(system, last, rate, label=r"$|v_g|^2 / \gamma$, in $k_B \gamma$", ax=axes[0])
+            title(axes[0], "Entropy production of the activity")
         else:
             x = system.split(last)[0][:, 0].numpy()
             axes[0].semilogy(x, rate.clamp_min(1e-12), "o", color=COLOURS[0], markersize=3)
-            axes[0].set(xlabel="$x$", ylabel=r"$|v_g|^2 / \gamma^2$")
+            axes[0].set(xlabel="$x$", ylabel=r"$|v_g|^2 / \gamma$, in $k_B \gamma$")
         _distribution(score, samples, axes[1])
     figure.suptitle(_heading(system, report), x=0.008, ha="left", fontsize=10.5, color=QUIET)
     if path is not None:
@@ -143,7 +144,7 @@ def _distribution(score: Any, samples: Any, ax: Axes) -> None:
         low, high = np.quantile(rate, [0.001, 0.9999])
         ax.hist(rate, np.geomspace(low, max(high, 1.01 * low), 60), density=False, color=COLOURS[0], alpha=0.75)
         ax.axvline(rate.mean(), color=COLOURS[1])
-    ax.set(xscale="log", xlabel=r"$|v_g|^2 / \gamma^2$ of a particle", ylabel="particles")
+    ax.set(xscale="log", xlabel=r"$|v_g|^2 / \gamma$ of a particle, in $k_B \gamma$", ylabel="particles")
     title(ax, "Distribution, and its mean")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pyness.errors import InputError
 from pyness.plots.fields import Steady, evaluate, states_of
@@ -115,6 +115,11 @@ def training(
         ax.plot(step, np.where((values > 0) | (not log), values, np.nan), color=colour, lw=1.3, label=name)
     if log:
         ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        if high < 10 * low:
+            # within a decade the ticks between its powers carry the numbers
+            ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set_xlabel(label)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     _open(ax)
