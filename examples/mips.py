@@ -37,7 +37,7 @@ axes = pyness.plots.particles(
 unresolved = report.extra["error_against_current"]
 axes.set_title(
     f"{system.n_particles} particles, packing {system.parameters['packing']:g}: "
-    f"{unresolved['value']:.2f} ± {unresolved['stderr']:.2f} of $E|v_g|^2$ unresolved",
+    f"{100 * unresolved['value']:.1f} ± {100 * unresolved['stderr']:.1f} % of $E|v_g|^2$ unresolved",
     fontsize=9,
 )
 axes.figure.savefig(arguments.out, dpi=200, bbox_inches="tight")
