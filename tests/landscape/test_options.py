@@ -31,6 +31,8 @@ def test_what_is_left_open_is_filled_in():
         100,
     ]
     assert resolve_options(0, {}, MANY)["steps"] == 100
+    space = resolve_options(0, {}, pyness.System("space", 3, lambda x: -x, 1.0))
+    assert (space["units"], space["steps"]) == (150, 150)
 
 
 def test_resolving_twice_changes_nothing():
