@@ -75,8 +75,8 @@ def fit_landscape(
         method: ``"enhanced" | "epr" | "hjb" | "flow"``. Options that a method has no use for are refused.
         units: tanh units of the network (100; in three dimensions 150, beyond them 480 / d but at least 20); of a flow
             in each of two layers (64).
-        steps: Levenberg-Marquardt steps at the most (100; in three and four dimensions 150, beyond 24 of them 10), fewer
-            once nothing changes; of a flow Adam steps (1000).
+        steps: Levenberg-Marquardt steps at the most (100; in three or four dimensions 150, beyond 24 of them 10),
+            fewer once nothing changes; of a flow Adam steps (1000).
         points: states at which the residual is taken (10 000).
         contrast: samples, and reference points, of the contrast (40 000).
         widening: noise of the widened states, in units of the system's (4, in more than four dimensions 1 + 6 / d).

@@ -16,7 +16,7 @@ __all__ = ["LOW", "METHODS", "resolve_options"]
 LOW = 4
 _WIDENING = 4.0
 #: A step costs the square of the number of weights, which is that of the units times the dimension: no more inputs of
-#: units than these where nothing else is said, but always some units. Beyond the plane there may be more than there, and
+#: units than these where nothing else is said, but always some units. Beyond the plane there may be more than in it;
 #: they take longer to settle: on the 3-D cell cycle 100 of them end at a relative error of 0.067, 150 at 0.043.
 _UNIT_INPUTS, _FEWEST = 480, 20
 _PLANE, _MORE = 2, 1.5

@@ -17,7 +17,8 @@ def lorenz(D: float = 10.0, sigma: float = 10.0, rho: float = 28.0, beta: float 
     The noise is this package's choice, the same in all coordinates: ``D = 10`` smears the sheets of the attractor into
     a smooth density and leaves both wings and the hole between them; the publication gives none. Cells of 1/96 of the
     box do not resolve it (``|F_i| h / D`` is 1.9, 3.3 and 3.9 on average), so the truth is the entropy production
-    extrapolated from three grids, and the potential of one is a rough guide. ``div F = -(sigma + 1 + beta)`` is constant, so ``e_p = E|F|^2 / D - (sigma + 1 + beta)``.
+    extrapolated from three grids, and the potential of one is a rough guide. ``div F = -(sigma + 1 + beta)`` is
+    constant, so ``e_p = E|F|^2 / D - (sigma + 1 + beta)``.
     """
     parameters = {"D": D, "sigma": sigma, "rho": rho, "beta": beta}
 
