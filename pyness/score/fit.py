@@ -137,8 +137,9 @@ def fit_score(
         residual = RESIDUAL if exact else 0.0
     options = {
         "loss": loss, "alpha": alpha, "paths": paths, "perturb": perturb, "residual": residual,
-        "steps": steps or STEPS[kind], "batch": batch or BATCH[kind], "accumulate": accumulate,
-        "learning_rate": learning_rate or RATE[kind], "warm_up": warm_up, "average": average, "clip": clip,
+        "steps": STEPS[kind] if steps is None else steps, "batch": BATCH[kind] if batch is None else batch,
+        "accumulate": accumulate, "learning_rate": RATE[kind] if learning_rate is None else learning_rate,
+        "warm_up": warm_up, "average": average, "clip": clip,
         "probes": probes, "held_out": held_out, "precision": precision,
     }  # fmt: skip
     check(system, samples, seed, options)

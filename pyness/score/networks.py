@@ -13,6 +13,7 @@ from pyness.score.attention import AttentionScore
 from pyness.score.contacts import ContactScore, suits
 from pyness.score.dense import DenseScore, fits
 from pyness.score.local_transformer import LocalTransformer
+from pyness.score.numbers import check_number, check_whole
 from pyness.systems import ParticleSystem, System
 
 __all__ = ["ARCHITECTURES", "build", "describe"]
@@ -37,7 +38,7 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
 
     Raises:
         UnknownNameError: no such architecture.
-        InputError: one for particles on a plain system, or keywords it does not have.
+        InputError: one for particles on a plain system, keywords it does not have, sizes that are none.
     """
     if arch is None:
         arch = "dense" if fits(system) else "contacts" if suits(system) else "attention"
@@ -49,6 +50,13 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
     for key in asked:
         if key not in _KEYWORDS[arch]:
             raise InputError(f"{key} is {asked[key]!r} and {arch!r} has none", f"it has {', '.join(_KEYWORDS[arch])}")
+        if key in ("gradient", "equivariant"):
+            if not isinstance(asked[key], bool):
+                raise InputError(f"{key} is {asked[key]!r}", "give True or False")
+        elif key == "radius":
+            check_number(key, asked[key], above=0)
+        else:
+            check_whole(key, asked[key])
     return {"arch": arch, **asked}
 
 

@@ -8,6 +8,7 @@ from pyness.errors import InputError, UnknownNameError
 from pyness.estimators.score_certificate import noisy
 from pyness.sampling import Samples
 from pyness.score import losses
+from pyness.score.numbers import check_number, check_whole
 from pyness.score.paths import steerable
 from pyness.systems import System
 
@@ -20,19 +21,15 @@ def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) 
     Raises:
         InputError, UnknownNameError: the first of them.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed is {seed!r}", "give a whole number of at least 0")
+    check_whole("seed", seed, least=0)
     for name in ("steps", "batch", "accumulate", "probes"):
-        if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
-            raise InputError(f"{name} is {options[name]!r}", "give a whole number of at least 1")
+        check_whole(name, options[name])
     for name in ("learning_rate", "clip"):
-        if not options[name] > 0:
-            raise InputError(f"{name} is {options[name]!r}", "give a number greater than 0")
-    for name, high in (("held_out", 1.0), ("average", 1.0)):
-        if not 0 < options[name] < high:
-            raise InputError(f"{name} is {options[name]!r}", "give a fraction between 0 and 1")
-    if not 0 <= options["warm_up"] < 1:
-        raise InputError(f"warm_up is {options['warm_up']!r}", "give a share of the steps, from 0 to less than 1")
+        check_number(name, options[name], above=0)
+    for name in ("held_out", "average"):
+        check_number(name, options[name], above=0, below=1)
+    check_number("warm_up", options["warm_up"], below=1)
+    check_number("residual", options["residual"])
     if options["loss"] not in losses.LOSSES:
         raise UnknownNameError.of("loss", str(options["loss"]), losses.LOSSES)
     if options["precision"] not in ("float32", "bfloat16"):
@@ -43,18 +40,18 @@ def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) 
             raise InputError(
                 f"alpha is {alpha!r} for loss {options['loss']!r}", "leave it out, or give loss='denoising'"
             )
-    elif alpha is None or not alpha > 0:
-        raise InputError(f"alpha is {alpha!r} for loss {options['loss']!r}", "give a number greater than 0")
+    else:
+        check_number("alpha", alpha, above=0)
     if options["residual"] and not bool(noisy(system).all()):
         raise InputError(
             f"residual is {options['residual']!r} for {system.name!r}, which has coordinates without noise",
             "leave it out: it needs the score of all coordinates",
         )
-    if options["residual"] < 0 or (options["residual"] and options["loss"] != "implicit"):
-        raise InputError(f"residual is {options['residual']!r}", "give a weight >= 0, with the implicit loss")
+    if options["residual"] and options["loss"] != "implicit":
+        raise InputError(f"residual is {options['residual']!r} for loss {options['loss']!r}", "leave it out")
     paths = options["paths"]
-    if paths is not None and (isinstance(paths, bool) or not isinstance(paths, int) or paths < 1):
-        raise InputError(f"paths is {paths!r}", "give a whole number of at least 1")
+    if paths is not None:
+        check_whole("paths", paths)
     if paths is not None and options["loss"] != "paths":
         raise InputError(f"paths is {paths!r} for loss {options['loss']!r}", "leave it out, or give loss='paths'")
     if options["loss"] == "paths" and not steerable(system):

@@ -19,6 +19,7 @@ from pyness.estimators import Estimate
 from pyness.estimators.score_certificate import certify_score
 from pyness.sampling import Samples
 from pyness.score.fit import fit_score
+from pyness.score.numbers import check_number
 from pyness.score.score import Score
 from pyness.systems import ParticleSystem
 
@@ -64,16 +65,21 @@ def scan_alpha(
 
     Args:
         alphas: two widths at least.
-        options: of ``fit_score``.
+        options: of ``fit_score``, but for the loss and what it moves.
 
     Raises:
         InputError: fewer than two different widths, or one that is not positive; no particles; no current at all.
     """
+    for alpha in alphas:
+        check_number("alpha", alpha, above=0)
     widths = tuple(sorted({float(a) for a in alphas}))
-    if len(widths) < 2 or not widths[0] > 0:
+    if len(widths) < 2:
         raise InputError(f"alphas are {list(alphas)!r}", "give two different widths or more, all greater than 0")
     if not isinstance(system, ParticleSystem):
         raise InputError(f"{system.name!r} has no activities to smooth", "give a ParticleSystem")
+    own = [name for name in ("loss", "alpha", "perturb") if name in options]
+    if own:
+        raise InputError(f"{own[0]} is {options[own[0]]!r} in a scan over alpha", "leave it out: the scan chooses it")
     scores, found = [], []
     for alpha in widths:
         score = fit_score(system, samples, seed, loss="denoising", alpha=alpha, perturb="g", **options)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_box", "check_forces", "check_numbers", "conservative", "labels_of"]
 
-#: What a pair force may be at its cutoff, as a share of its median within it: where it jumps, ``lap U`` has a delta that
+#: What a pair force may be at its cutoff, as a share of its median within: where it jumps, ``lap U`` has a delta, which
 #: no sample shows, and all that is made of ``div F`` lacks about this share.
 JUMP = 2e-2
 

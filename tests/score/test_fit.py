@@ -276,6 +276,16 @@ def test_saved_scores_give_the_same_numbers_and_transfer(few, tmp_path):
         Score.load(tmp_path / "model.safetensors")
 
 
+def test_a_dense_network_of_no_size_is_refused():
+    system = get("aoup-harmonic")
+    for options in ({"width": 0}, {"depth": 0}, {"depth": -1}, {"width": 8.0}):
+        ((name, value),) = options.items()
+        with pytest.raises(InputError, match=f"{name} is {value}; give a whole number of at least 1"):
+            fit_score(system, gaussian(system, 20), **options)
+    with pytest.raises(InputError, match="gradient is 1; give True or False"):
+        fit_score(system, gaussian(system, 20), gradient=1)
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
@@ -287,7 +297,31 @@ def test_saved_scores_give_the_same_numbers_and_transfer(few, tmp_path):
         ({"paths": 0}, InputError, "paths is 0"),
         ({"loss": "implicit", "paths": 9}, InputError, "paths is 9 for loss 'implicit'"),
         ({"rounds": 0}, InputError, "rounds is 0"),
-        ({"steps": -1}, InputError, "steps is -1"),
+        *(
+            ({name: 0}, InputError, f"{name} is 0; give a whole number of at least 1")
+            for name in ("steps", "batch", "accumulate", "probes", "hidden", "width", "order")
+        ),
+        ({"steps": True}, InputError, "steps is True"),
+        ({"learning_rate": 0.0}, InputError, "learning_rate is 0.0; give a number greater than 0"),
+        ({"learning_rate": float("nan")}, InputError, "learning_rate is nan"),
+        ({"clip": "1"}, InputError, "clip is '1'"),
+        ({"warm_up": 1.0}, InputError, "warm_up is 1.0; give a number of at least 0 and less than 1"),
+        ({"width": 2.5}, InputError, "width is 2.5; give a whole number of at least 1"),
+        ({"width": -8}, InputError, "width is -8"),
+        ({"loss": "denoising", "alpha": "0.1"}, InputError, "alpha is '0.1'"),
+        *(
+            ({"arch": "attention", name: value}, InputError, f"{name} is {value}")
+            for name, value in (("channels", 0), ("hidden", -3), ("width", 2.5), ("radius", -1.0), ("equivariant", 1))
+        ),
+        *(
+            (
+                {"arch": "local-transformer", "loss": "implicit", name: value},
+                InputError,
+                f"{name} is {value}; give a whole",
+            )
+            for name, value in (("neighbours", 0), ("neighbours", 2.5), ("heads", 0), ("blocks", -1), ("width", -8))
+        ),
+        ({"arch": "local-transformer", "neighbours": 12}, InputError, "12 neighbours of 12 particles"),
         ({"held_out": 1.0}, InputError, "held_out is 1.0"),
         ({"learning_rate": -1.0}, InputError, "learning_rate is -1.0"),
         ({"perturb": "x"}, InputError, "give 'g' or 'xg'"),

@@ -58,7 +58,13 @@ def test_learnt_scores_are_as_smooth_as_their_width():
 
 def test_refusals():
     system, samples = pair(10)
-    for alphas in ((0.1,), (0.1, 0.1), (0.0, 0.1)):
+    for option in ({"loss": "implicit"}, {"alpha": 0.1}, {"perturb": "xg"}):
+        with pytest.raises(InputError, match="leave it out: the scan chooses it"):
+            scan_alpha(system, samples, ALPHAS, **option)
+    for alphas in ((0.0, 0.1), ("0.1", 0.2)):
+        with pytest.raises(InputError, match=r"alpha is .+; give a number greater than 0"):
+            scan_alpha(system, samples, alphas)
+    for alphas in ((0.1,), (0.1, 0.1)):
         with pytest.raises(InputError, match="give two different widths or more"):
             scan_alpha(system, samples, alphas)
     with pytest.raises(InputError, match="no activities"):
