@@ -85,7 +85,7 @@ class RunConfig:
         Raises:
             InputError, SolverError: a value or a combination that makes no sense.
         """
-        from pyness import landscape, sampling, systems
+        from pyness import landscape, sampling, score, systems
 
         settings = {key: value for key, value in self.sampling.items() if key != "chunk"}
         system, seed = self.build(), self.seed or 0
@@ -98,6 +98,8 @@ class RunConfig:
         training = _defaults(learn) | dict(self.training)
         if learn is landscape.fit_landscape:
             training = landscape.resolve_options(seed, training, system)
+        else:
+            training = score.resolve_options(system, chosen.plan, seed, training)
         return replace(
             self,
             parameters=systems.parameters(self.system) | dict(self.parameters),

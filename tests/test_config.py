@@ -173,6 +173,23 @@ def test_values_are_refused_before_anything_runs(settings, problem):
         RunConfig("double-well", engine="torch").with_settings(settings).resolved()
 
 
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (["arch=local-transformer", "neighbours=64"], "64 neighbours of 60 particles"),
+        (["arch=attention", "radius=100.0"], "radius is 100"),
+        (["loss=denoising"], "alpha is None"),
+        (["shift=best"], "unknown shift 'best'"),
+        (["walkers=1"], "1 walker"),
+        (["training.device=abacus"], "device 'abacus' cannot be used"),
+    ],
+)
+def test_what_a_score_cannot_be_learnt_with_is_refused_before_anything_is_sampled(settings, problem):
+    run = RunConfig("aoup-mips", engine="torch").with_settings(["n_particles=60", *settings])
+    with pytest.raises(InputError, match=problem):
+        run.resolved()
+
+
 def test_a_solver_that_does_not_fit_is_refused():
     with pytest.raises(SolverError, match="EM has a fixed step and no dt was given"):
         RunConfig("double-well", engine="torch", solver="EM").resolved()

@@ -15,27 +15,19 @@ from tqdm import tqdm
 
 from pyness.checkpoint import read_checkpoint, write_checkpoint
 from pyness.errors import TrainingError
-from pyness.estimators.score_certificate import noisy
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.sampling import Samples
 from pyness.score import losses
-from pyness.score.distributed import average_gradients, rank_and_size
+from pyness.score.distributed import average_gradients, own_device, rank_and_size
 from pyness.score.labels import Labels
-from pyness.score.networks import build, describe
-from pyness.score.options import check
+from pyness.score.networks import build
 from pyness.score.probing import few
+from pyness.score.resolve import resolve
 from pyness.score.score import Score
-from pyness.score.shift import choose
 from pyness.systems import ParticleSystem, System
 
 __all__ = ["fit_score"]
 
-#: Training steps and particles of a batch where none are given.
-STEPS = {"dense": 1000, "contacts": 700, "attention": 800, "local-transformer": 2000}
-RATE = {"dense": 5e-3, "contacts": 3e-3, "attention": 2e-3, "local-transformer": 3e-4}
-BATCH = {"dense": 1024, "contacts": 1536, "attention": 2048, "local-transformer": 512}
-#: Weight of the stationarity residual where it is exact: it vanishes pointwise at the true score, so it has no noise.
-RESIDUAL = 10.0
 #: Particles of all states that paths are followed from, at the most, unless told.
 FOLLOWED = 300_000
 LOOKS = 20
@@ -104,7 +96,7 @@ def fit_score(
         paths: how many states ``"paths"`` begins from; all there are, up to ``FOLLOWED`` particles.
         perturb: ``"g"`` or ``"xg"``: what denoising moves. Moving positions hides all that varies within ``alpha``.
         residual: weight of the mean squared stationarity residual beside the implicit loss, where all coordinates
-            have noise; ``RESIDUAL`` for ``"dense"``, else 0.
+            have noise; ``resolve.RESIDUAL`` for ``"dense"``, else 0.
         shift: the part that is known, see ``pyness.score.shift.choose``.
         steps, batch, learning_rate: batches are counted in particles (in states for ``"dense"``).
         accumulate: batches of which each step takes the mean.
@@ -128,28 +120,20 @@ def fit_score(
     given = {"width": width, "depth": depth, "gradient": gradient, "radius": radius, "channels": channels,
              "hidden": hidden, "rounds": rounds, "equivariant": equivariant, "neighbours": neighbours, "blocks": blocks,
              "heads": heads, "order": order}  # fmt: skip
-    network = describe(system, arch, given)
-    kind = network["arch"]
-    if loss is None:
-        loss = "paths" if kind == "contacts" else "implicit"
-    if residual is None:
-        exact = kind == "dense" and loss == "implicit" and bool(noisy(system).all())
-        residual = RESIDUAL if exact else 0.0
-    options = {
-        "loss": loss, "alpha": alpha, "paths": paths, "perturb": perturb, "residual": residual,
-        "steps": STEPS[kind] if steps is None else steps, "batch": BATCH[kind] if batch is None else batch,
-        "accumulate": accumulate, "learning_rate": RATE[kind] if learning_rate is None else learning_rate,
-        "warm_up": warm_up, "average": average, "clip": clip,
-        "probes": probes, "held_out": held_out, "precision": precision,
+    given |= {
+        "arch": arch, "shift": shift, "loss": loss, "alpha": alpha, "paths": paths, "perturb": perturb,
+        "residual": residual, "steps": steps, "batch": batch, "accumulate": accumulate,
+        "learning_rate": learning_rate, "warm_up": warm_up, "average": average, "clip": clip, "probes": probes,
+        "held_out": held_out, "precision": precision,
     }  # fmt: skip
-    check(system, samples, seed, options)
+    network, known, options = resolve(system, samples, seed, given)
     metadata = {
-        "network": network, "shift": choose(system, shift), "options": options, "seed": seed,
-        "samples": samples.fingerprint,
+        "network": network, "shift": known, "options": options, "seed": seed, "samples": samples.fingerprint,
     }  # fmt: skip
     judged, training = samples.split(held_out, seed=seed)
     model = build(system, network, metadata["shift"], seed)
     model.calibrate(training)
+    device = own_device(device)
     trainer = _Trainer(system, model.to(device), training, judged, metadata, device)
     if resume:
         trainer.restore(read_checkpoint(checkpoint, metadata, trainer.content()))
@@ -162,10 +146,10 @@ class _Trainer:
 
     def __init__(
         self, system: System, model: nn.Module, training: Samples, judged: Samples, metadata: dict[str, Any],
-        device: str,
+        device: torch.device,
     ) -> None:  # fmt: skip
         self.system, self.model, self.metadata, self.options = system, model, metadata, metadata["options"]
-        self.device = torch.device(device)
+        self.device = device
         self.states = training.states.reshape(-1, training.dim)
         particles = system.n_particles if isinstance(system, ParticleSystem) and system.n_particles > 2 else 1
         self.rows = max(1, round(self.options["batch"] / particles))
@@ -179,7 +163,7 @@ class _Trainer:
         self.optimizer = torch.optim.Adam(model.parameters(), lr=self.options["learning_rate"], betas=(0.9, 0.99))
         self.average = {name: p.detach().clone() for name, p in model.state_dict().items()}
         self.step = 0
-        self.rank, self.size = rank_and_size()
+        self.rank, self.size = rank_and_size(self.device)
         self.labels: Labels | None = None
         if self.options["loss"] == "paths":
             count = self.options["paths"] or max(1, min(len(self.states), FOLLOWED // particles))

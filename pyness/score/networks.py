@@ -16,7 +16,7 @@ from pyness.score.local_transformer import LocalTransformer
 from pyness.score.numbers import check_number, check_whole
 from pyness.systems import ParticleSystem, System
 
-__all__ = ["ARCHITECTURES", "build", "describe"]
+__all__ = ["ARCHITECTURES", "KEYWORDS", "build", "describe"]
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "dense": DenseScore,
@@ -25,7 +25,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "local-transformer": LocalTransformer,
 }
 #: Keywords of each architecture that can be given.
-_KEYWORDS = {
+KEYWORDS = {
     "dense": ("width", "depth", "gradient"),
     "contacts": ("order", "hidden", "width", "rounds"),
     "attention": ("radius", "channels", "hidden", "width", "equivariant"),
@@ -48,8 +48,8 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
         raise InputError(f"arch is {arch!r} for {system.name!r}", "give 'dense': it has no particles to attend to")
     asked = {key: value for key, value in given.items() if value is not None}
     for key in asked:
-        if key not in _KEYWORDS[arch]:
-            raise InputError(f"{key} is {asked[key]!r} and {arch!r} has none", f"it has {', '.join(_KEYWORDS[arch])}")
+        if key not in KEYWORDS[arch]:
+            raise InputError(f"{key} is {asked[key]!r} and {arch!r} has none", f"it has {', '.join(KEYWORDS[arch])}")
         if key in ("gradient", "equivariant"):
             if not isinstance(asked[key], bool):
                 raise InputError(f"{key} is {asked[key]!r}", "give True or False")
