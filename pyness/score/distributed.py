@@ -7,16 +7,35 @@ import os
 import torch
 from torch import nn
 
-__all__ = ["average_gradients", "rank_and_size"]
+__all__ = ["average_gradients", "backend", "own_device", "rank_and_size"]
 
 
-def rank_and_size() -> tuple[int, int]:
-    """The number of this process and how many there are; joins them where ``torchrun`` started several."""
+def own_device(device: str | torch.device) -> torch.device:
+    """The device of this process: of several that are given ``"cuda"`` each has its own, by its local number."""
+    device = torch.device(device)
+    if device.type == "cuda" and device.index is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def backend(device: torch.device) -> str:
+    """What carries gradients between processes: by where they are, not by what the machine has."""
+    return "nccl" if device.type == "cuda" else "gloo"
+
+
+def rank_and_size(device: torch.device) -> tuple[int, int]:
+    """The number of this process and how many there are; joins them where ``torchrun`` started several.
+
+    Args:
+        device: of the training.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or not torch.distributed.is_available():
         return 0, 1
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        torch.distributed.init_process_group(backend(device))
     return torch.distributed.get_rank(), size
 
 

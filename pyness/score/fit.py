@@ -134,6 +134,7 @@ def fit_score(
     model = build(system, network, metadata["shift"], seed)
     model.calibrate(training)
     device = own_device(device)
+    device = own_device(device)
     trainer = _Trainer(system, model.to(device), training, judged, metadata, device)
     if resume:
         trainer.restore(read_checkpoint(checkpoint, metadata, trainer.content()))

@@ -7,6 +7,26 @@ import sys
 
 import pytest
 
+from pyness.score.distributed import backend, own_device
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "rank", "own", "carrier"),
+    [
+        ("cpu", "2", "1", "cpu", "gloo"),
+        ("cuda", "2", "1", "cuda:1", "nccl"),
+        ("cuda:0", "2", "1", "cuda:0", "nccl"),
+        ("cuda", "1", "0", "cuda", "nccl"),
+    ],
+)
+def test_each_process_has_its_device_and_what_carries_between_them(device, size, rank, own, carrier, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    found = own_device(device)
+    assert str(found) == own
+    assert backend(found) == carrier
+
+
 SCRIPT = """
 import sys, torch, pyness
 torch.set_num_threads(1)
