@@ -91,6 +91,12 @@ def given_start(system: System, plan: Plan, start: Any) -> torch.Tensor | str:
             raise InputError(f"start is {start!r}", f"give {named}, a tensor (walkers, d) or samples")
         return start
     if isinstance(start, Samples):
+        boxes = [s.box for s in (system, start.system) if isinstance(s, ParticleSystem)]
+        if len(boxes) == 2 and boxes[0].to_dict() != boxes[1].to_dict():
+            theirs, mine = (" x ".join(f"{w:.6g}" for w in box.width) for box in reversed(boxes))
+            raise InputError(
+                f"start is samples of a box {theirs}, system {system.name!r} has {mine}", "give samples of this system"
+            )
         return system.check_states(start.states[:, -1]).cpu()
     states = system.check_states(start)
     if states.ndim != 2 or states.shape[0] != plan.walkers:

@@ -27,7 +27,7 @@ from pyness.errors import PynessError, StoreError
 from pyness.sampling.plan import DTYPES
 from pyness.sampling.samples import Samples, assemble
 from pyness.sampling.walls import Walls
-from pyness.systems import System
+from pyness.systems import ParticleSystem, System
 
 __all__ = ["FORMAT", "VERSION", "Store", "extent", "load", "save"]
 
@@ -289,6 +289,11 @@ def load(path: str | Path, system: System | None = None) -> Samples:
         raise StoreError(
             f"{path} holds samples of {named.get('name')!r} (d={named.get('dim')}), "
             f"not of {system.name!r} (d={system.dim})",
+            "give the system they are of",
+        )
+    if isinstance(system, ParticleSystem) and named.get("domain") != system.box.to_dict():
+        raise StoreError(
+            f"{path} holds samples of another box than that of {system.name!r}, {system.box.to_dict()}",
             "give the system they are of",
         )
     if attributes["progress"]["blocks"] == 0:

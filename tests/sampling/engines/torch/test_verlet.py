@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from pyness import sample
-from pyness.errors import InputError, SolverError
+from pyness import Samples, sample
+from pyness.errors import InputError, SolverError, StoreError
 from pyness.sampling.engines.torch.verlet import Followed
 from pyness.systems import get
 
@@ -90,7 +90,7 @@ def test_trapped_particles_without_drive_have_the_virial_of_equilibrium(solver, 
 
 
 def test_rounds_give_the_same_bits_whether_or_not_interrupted(tmp_path, monkeypatch):
-    from pyness.sampling import Samples, portions, run
+    from pyness.sampling import portions, run
 
     system = get("aoup-mips", n_particles=60, v0=0.5, gamma=0.5)
     plan = {"walkers": 3, "burn_in": 1.0, "snapshots": 5, "spacing": 0.5, "seed": 4, "progress": False}
@@ -127,6 +127,20 @@ def test_rounds_give_the_same_bits_whether_or_not_interrupted(tmp_path, monkeypa
 
 def _times(plan):
     return {key: plan[key] for key in ("walkers", "burn_in", "snapshots", "spacing")}
+
+
+def test_snapshots_of_another_box_are_no_start_and_no_samples(tmp_path):
+    system, wider = get("aoup-mips", n_particles=60), get("aoup-mips", n_particles=60, packing=0.3)
+    plan = {"walkers": 2, "burn_in": 0.2, "snapshots": 1, "spacing": 0.2, "progress": False}
+    samples = sample(system, engine="torch", **plan)
+    with pytest.raises(InputError, match=r"start is samples of a box 19\.\d+ x 19\.\d+, system 'aoup-mips' has 25"):
+        sample(wider, engine="torch", start=samples, **plan)
+    samples.save(tmp_path / "s.zarr")
+    with pytest.raises(StoreError, match="samples of another box than that of 'aoup-mips'"):
+        Samples.load(tmp_path / "s.zarr", wider)
+    faster = get("aoup-mips", n_particles=60, v0=0.1)
+    assert Samples.load(tmp_path / "s.zarr", faster).system is faster
+    assert torch.equal(sample(faster, engine="torch", start=samples, **plan).start, samples.states[:, -1])
 
 
 def test_refusals():
