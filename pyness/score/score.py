@@ -18,6 +18,7 @@ from pyness.estimators.score_certificate import certify_score, noisy
 from pyness.files import write_whole
 from pyness.sampling import Samples
 from pyness.score.networks import build
+from pyness.score.shift import choose
 from pyness.systems import ParticleSystem, System, get
 
 __all__ = ["Score"]
@@ -123,24 +124,15 @@ class Score:
         """The same network on another system: another number of particles or box.
 
         Raises:
-            InputError: another species, dimension, activity or kind of noise; a network that cannot be transferred.
+            InputError: another species, dimension, activity, kind of noise or of sides; a network or a shift that the
+                system cannot have.
         """
         mine = self.system
         if not isinstance(mine, ParticleSystem) or not isinstance(system, ParticleSystem):
             raise InputError(f"a score of {mine.name!r} on {system.name!r}", "only particle systems can be exchanged")
-        same = [
-            ("space_dim", mine.space_dim, system.space_dim),
-            ("activity", mine.activity.name, system.activity.name),
-            ("noise of positions", mine.noise > 0, system.noise > 0),
-            ("species", _kinds(mine), _kinds(system)),
-        ]
-        for what, own, other in same:
-            if own != other:
-                raise InputError(f"{what} is {own!r} where it was trained and {other!r} here", "train a score for it")
         architecture = self.metadata["network"]
-        if architecture["arch"] == "dense":
-            raise InputError("a dense network has one input for each coordinate", "train a particle network")
-        network = build(system, architecture, self.metadata["shift"])
+        _check_alike(mine.to_dict(), system, architecture["arch"])
+        network = build(system, architecture, choose(system, self.metadata["shift"]))
         network.load_state_dict(self.network.state_dict())
         return Score(system, network.to(self._device), {**self.metadata, "samples": None})
 
@@ -172,8 +164,6 @@ class Score:
             )
         if not found.complete:
             notes.append("positions have no noise of their own: the EPR is the activity part, E[v_g^2] / gamma")
-        elif self.system.domain.walled and samples.walls is None:
-            notes.append("no fold records: what reflecting walls contribute is missing; sample with pyness to have it")
         moving = not found.epr.value <= 3 * found.epr.stderr
         if moving and found.against_current.value > UNRESOLVED:
             notes.append(
@@ -267,11 +257,16 @@ class Score:
                 described["name"], described["dim"]
             ):  # fmt: skip
                 own = system
+            if own is None and isinstance(system, ParticleSystem) and "particles" in described:
+                _check_alike(described, system, metadata["network"]["arch"])
+                own, metadata["shift"] = system, choose(system, metadata["shift"])
+                metadata["samples"] = None
             if own is None:
-                raise StoreError(f"{path} belongs to {described['name']!r}, which is not registered", "pass system=")
+                remedy = "pass system=" if system is None else f"pass it as system=, not {system.name!r}"
+                raise StoreError(f"{path} belongs to {described['name']!r}, which is not registered", remedy)
             network = build(own, metadata["network"], metadata["shift"])
             network.load_state_dict(tensors)
-        except StoreError:
+        except PynessError:
             raise
         except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
             raise StoreError(f"{path} is damaged or no score of pyness", "train it again") from error
@@ -304,8 +299,26 @@ def _spread(values: torch.Tensor) -> dict[str, Any]:
     return {name: Estimate.over_walkers(column).to_dict() for name, column in columns.items()}
 
 
-def _kinds(system: ParticleSystem) -> list[int] | None:
-    return None if system.species is None else sorted(set(system.species.tolist()))
+def _check_alike(trained: Mapping[str, Any], system: ParticleSystem, arch: str) -> None:
+    """Whether what a network of the ``trained`` system, as files record it, has learnt can be asked of another."""
+    if arch == "dense":
+        raise InputError("a dense network has one input for each coordinate", "train a particle network")
+    for (what, own), (_, other) in zip(_kind(trained), _kind(system.to_dict()), strict=True):
+        if own != other:
+            raise InputError(f"{what} is {own!r} where it was trained and {other!r} here", "train a score for it")
+
+
+def _kind(described: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What a network depends on of a particle system."""
+    noise, activity = described["noise"] > 0, described["activity"]
+    return [
+        ("space_dim", described["space_dim"]),
+        ("activity", activity["kind"]),
+        ("noise of positions", noise),
+        ("self-propulsion without such noise", not noise and activity["speed"] > 0),
+        ("a box with open sides", "open" in described["domain"]["boundary"]),
+        ("species", None if described["species"] is None else sorted(set(described["species"]))),
+    ]
 
 
 def _registered(described: Mapping[str, Any]) -> System | None:

@@ -11,7 +11,7 @@ import torch
 import pyness
 from pyness.errors import InputError, StoreError, TrainingError, UnknownNameError
 from pyness.score import Score, fit_score, losses
-from pyness.systems import Box, OrnsteinUhlenbeckActivity, ParticleSystem, get
+from pyness.systems import Box, OrnsteinUhlenbeckActivity, ParticleSystem, System, get
 from pyness.systems.derivatives import jacobian
 from pyness.systems.ornstein_uhlenbeck import covariance
 
@@ -284,6 +284,53 @@ def test_a_dense_network_of_no_size_is_refused():
             fit_score(system, gaussian(system, 20), **options)
     with pytest.raises(InputError, match="gradient is 1; give True or False"):
         fit_score(system, gaussian(system, 20), gradient=1)
+
+
+def own_particles(count, **more):
+    options = {
+        "pair_force": lambda r, *labels: 1 - r,
+        "cutoff": 1.0,
+        "box": Box([0.0] * 2, [6.0] * 2, "periodic"),
+    } | more
+    return ParticleSystem("mine", count, 2, OrnsteinUhlenbeckActivity(0.1, 1.0), **options)
+
+
+def test_what_a_network_has_not_learnt_is_not_asked_of_it(tmp_path):
+    def drawn(system):
+        states = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64)
+        return pyness.Samples.from_states(system, states.reshape(4, 3, -1))
+
+    system = own_particles(16)
+    options = SHORT | SMALL["attention"] | {"arch": "attention", "loss": "implicit", "steps": 2}
+    score = fit_score(system, drawn(system), **options)
+    still = ParticleSystem("mine", 16, 2, OrnsteinUhlenbeckActivity(0.0, 1.0), box=system.box)
+    for other, message in (
+        (own_particles(16, box=Box([0.0] * 2, [6.0] * 2, "open")), "a box with open sides is False"),
+        (own_particles(16, species=[0] * 16), "species is None"),
+        (own_particles(16, external=lambda x: torch.ones_like(x)), "whose external force is no gradient"),
+        (still, "self-propulsion without such noise is True"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            score.transferred(other)
+        assert "\n" not in str(caught.value)
+    path = tmp_path / "model.safetensors"
+    score.save(path)
+    many = own_particles(40)
+    x = many.draw_start("uniform", 2, torch.Generator().manual_seed(1), torch.float64)
+    torch.testing.assert_close(
+        Score.load(path, many).score(x), score.transferred(many).score(x), equal_nan=True, rtol=0, atol=0
+    )
+    with pytest.raises(StoreError, match="not registered; pass system="):
+        Score.load(path)
+    with pytest.raises(StoreError, match="not registered; pass it as system=, not 'double-well'"):
+        Score.load(path, get("double-well"))
+
+
+def test_a_coordinate_without_noise_is_refused_before_the_training():
+    system = System("underdamped", 2, lambda x: torch.stack([x[..., 1], -x[..., 0] - x[..., 1]], -1), [0.0, 1.0])
+    samples = pyness.Samples.from_states(system, torch.randn(20, 2, generator=torch.Generator().manual_seed(0)))
+    with pytest.raises(InputError, match="x1 of 'underdamped' has no noise"):
+        fit_score(system, samples)
 
 
 @pytest.mark.parametrize(
