@@ -18,7 +18,7 @@ from pyness.systems import System
 __all__ = ["resolve", "resolve_options"]
 
 #: Training steps, learning rate, and particles of a batch where none are given.
-STEPS = {"dense": 1000, "contacts": 1000, "attention": 800, "local-transformer": 2000}
+STEPS = {"dense": 1000, "contacts": 700, "attention": 800, "local-transformer": 2000}
 RATE = {"dense": 5e-3, "contacts": 3e-3, "attention": 2e-3, "local-transformer": 3e-4}
 BATCH = {"dense": 1024, "contacts": 1536, "attention": 2048, "local-transformer": 512}
 #: Weight of the stationarity residual where it is exact: it vanishes pointwise at the true score, so it has no noise.
