@@ -24,17 +24,16 @@ samples = pyness.sample(system, engine="torch", walkers=arguments.walkers)
 score = pyness.Score.load(arguments.model, system) if arguments.model else pyness.fit_score(system, samples)
 report = score.report(samples)
 print(report)
-for name, found in report.extra.get("regions", {}).items():
-    print(
-        f"{name}: {found['particles']['value']:.3f} of the particles, {found['share']['value']:.3f} of what is learnt"
-    )
+unresolved = report.extra["error_against_current"]
+print(f"unresolved: {unresolved['value']:.3f} ± {unresolved['stderr']:.3f} of the entropy production of the activities")
+for by in ("region", "density", "distance"):
+    print(score.profile(samples, by))
 
 last = samples.split(0.5, seed=0)[0].states[0, -1].double()
 rate = score.local(last[None]).activity[0] / system.activity.rate
 axes = pyness.plots.particles(
     system, last, rate, label=r"entropy production of the activity, $|v_g|^2 / \gamma$, in $k_B \gamma$"
 )
-unresolved = report.extra["error_against_current"]
 axes.set_title(
     f"{system.n_particles} particles, packing {system.parameters['packing']:g}: "
     f"{100 * unresolved['value']:.1f} ± {100 * unresolved['stderr']:.1f} % of $E|v_g|^2$ unresolved",
