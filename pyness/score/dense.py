@@ -20,8 +20,8 @@ HARMONICS = 3
 class DenseScore(nn.Module):
     """``s = shift + m`` with ``m`` a multilayer perceptron or, with ``gradient``, minus the gradient of one.
 
-    Periodic coordinates enter as the cosine and sine of their first multiples, reflecting ones as cosines, open ones
-    standardised; the known drift enters as well. A score that is a gradient has no defect (active_matter.md, 5).
+    Periodic coordinates enter as the cosine and sine of their first multiples, open ones standardised; the known drift
+    enters as well. A score that is a gradient has no defect (active_matter.md, 5).
 
     Args:
         width, depth: of the hidden layers.
@@ -32,7 +32,7 @@ class DenseScore(nn.Module):
         super().__init__()
         self.system, self.shift, self.gradient = system, shift, gradient
         kinds = system.domain.boundary
-        features = sum(1 if kind == "open" else HARMONICS * (2 if kind == "periodic" else 1) for kind in kinds)
+        features = sum(2 * HARMONICS if kind == "periodic" else 1 for kind in kinds)
         self.register_buffer("center", torch.zeros(system.dim))
         self.register_buffer("spread", torch.ones(system.dim))
         self.register_buffer("drift_spread", torch.ones(system.dim))
@@ -57,15 +57,13 @@ class DenseScore(nn.Module):
     def _features(self, x: torch.Tensor) -> torch.Tensor:
         domain, parts = self.system.domain, []
         for axis, kind in enumerate(domain.boundary):
-            if kind == "open":
+            if kind != "periodic":
                 parts.append((x[..., axis] - self.center[axis]) / self.spread[axis])
                 continue
             low, width = domain.low[axis], domain.width[axis]
             for k in range(1, HARMONICS + 1):
-                angle = (2 if kind == "periodic" else 1) * math.pi * k / width * (x[..., axis] - low)
-                parts.append(torch.cos(angle))
-                if kind == "periodic":
-                    parts.append(torch.sin(angle))
+                angle = 2 * math.pi * k / width * (x[..., axis] - low)
+                parts += [torch.cos(angle), torch.sin(angle)]
         drift = self.system.drift(x) / self.drift_spread
         return torch.cat([torch.stack(parts, dim=-1), drift], dim=-1)
 

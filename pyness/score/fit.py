@@ -107,6 +107,8 @@ def fit_score(
         held_out: fraction of walkers that training does not see.
         width, depth, gradient, radius, channels, hidden, rounds, equivariant, neighbours, blocks, heads, order: of the
             architecture.
+        device: where the network is trained; ``"cuda"`` of several processes is each one's own. Paths are followed on
+            the CPU, whatever it is.
         precision: ``"float32"`` or ``"bfloat16"`` (with float32 weights).
         checkpoint: file that training goes on from with ``resume=True``, bit for bit.
         log: JSON-lines file with the loss and the error of the averaged score on held-out states.
@@ -133,7 +135,6 @@ def fit_score(
     judged, training = samples.split(held_out, seed=seed)
     model = build(system, network, metadata["shift"], seed)
     model.calibrate(training)
-    device = own_device(device)
     device = own_device(device)
     trainer = _Trainer(system, model.to(device), training, judged, metadata, device)
     if resume:
