@@ -155,8 +155,13 @@ class Score:
         test = stationarity(self.system, samples)
         notes = list(test.warnings)
         if self.metadata["options"]["loss"] == "denoising":
+            only = self.metadata["options"]["perturb"] == "g" and isinstance(self.system, ParticleSystem)
+            moved = "activities" if only else "all coordinates"
             alpha = self.metadata["options"]["alpha"]
-            notes.append(f"trained with smoothing alpha = {alpha:g}: magnitudes below its scale are not resolved")
+            notes.append(f"trained with smoothing alpha = {alpha:g} of {moved}: what varies within it is not resolved")
+        if self.metadata["options"]["loss"] == "dynamics":
+            alpha = self.metadata["options"]["alpha"]
+            notes.append(f"trained by the noise of a step alpha = {alpha:g}: biased in proportion to it")
         if found.gradient is False:
             notes.append(
                 f"the defect is {abs(found.defect.z):.1f} standard errors from 0, and of a gradient it is 0: the "

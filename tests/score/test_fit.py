@@ -286,6 +286,19 @@ def test_a_dense_network_of_no_size_is_refused():
         fit_score(system, gaussian(system, 20), gradient=1)
 
 
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({"loss": "denoising", "perturb": "g"}, "alpha = 0.1 of activities: "),
+        ({"loss": "denoising", "perturb": "xg"}, "alpha = 0.1 of all coordinates: "),
+        ({"loss": "dynamics"}, "by the noise of a step alpha = 0.1: biased"),
+    ],
+)
+def test_reports_say_what_alpha_hides(few, options, note):
+    score = fit_score(*few, **SHORT | SMALL["contacts"] | {"alpha": 0.1, "steps": 1} | options)
+    assert any(note in warning for warning in score.report(few[1]).warnings)
+
+
 def own_particles(count, **more):
     options = {
         "pair_force": lambda r, *labels: 1 - r,
