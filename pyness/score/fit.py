@@ -190,11 +190,18 @@ class _Trainer:
         parts = [self.model.lift(part.to(self.device)) for part in self.states.split(8192)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
+    @property
+    def room(self) -> int:
+        """How many batches may be kept made ready."""
+        return max(1, BUNDLED // (self.rows * self.system.dim))
+
     def _bundles(self) -> tuple[torch.Tensor, ...]:
         """Batches that a network makes ready once and keeps, where it can; their random signs are kept with them."""
         if not hasattr(self.model, "prepare") or self.options["loss"] not in ("implicit", "paths"):
             return ()
-        count = min(len(self.states) // self.rows, max(1, BUNDLED // (self.rows * self.system.dim)))
+        count = len(self.states) // self.rows
+        if self.labels is None:  # no more than are kept; each path was followed at some cost, and all of them are used
+            count = min(count, self.room)
         generator = torch.Generator().manual_seed(self.metadata["seed"] + self.rank)
         order = torch.randperm(len(self.states), generator=generator)
         return order[: max(1, count) * self.rows].split(self.rows)
@@ -209,11 +216,13 @@ class _Trainer:
         generator = torch.Generator().manual_seed(self.metadata["seed"] * 1009 + turn)
         number = torch.randperm(len(self.bundles), generator=generator)[place].item()
         states = self.states[self.bundles[number]].to(self.device)
-        if number not in self.prepared:
+        ready = self.prepared.get(number)
+        if ready is None:
             generator = torch.Generator(self.device).manual_seed(self.metadata["seed"] * 100_003 + number)
-            probes = self.options["probes"] if self.labels is None else 0
-            self.prepared[number] = self.model.prepare(states, generator, probes)
-        known = {"prepared": self.prepared[number]}
+            ready = self.model.prepare(states, generator, self.options["probes"] if self.labels is None else 0)
+            if number < self.room:
+                self.prepared[number] = ready
+        known = {"prepared": ready}
         if self.labels is not None:
             known["targets"] = self.known["targets"][self.bundles[number]]
         return states, known

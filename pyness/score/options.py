@@ -66,6 +66,8 @@ def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) 
         )
     if options["perturb"] not in ("g", "xg"):
         raise InputError(f"perturb is {options['perturb']!r}", "give 'g' or 'xg'")
+    if options["perturb"] == "xg" and options["loss"] != "denoising":
+        raise InputError(f"perturb is 'xg' for loss {options['loss']!r}, which moves nothing", "give loss='denoising'")
     if system.domain.walled:
         raise InputError(
             f"system {system.name!r} has reflecting walls, where score matching needs surface terms",

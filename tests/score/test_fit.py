@@ -385,6 +385,7 @@ def test_a_coordinate_without_noise_is_refused_before_the_training():
         ({"held_out": 1.0}, InputError, "held_out is 1.0"),
         ({"learning_rate": -1.0}, InputError, "learning_rate is -1.0"),
         ({"perturb": "x"}, InputError, "give 'g' or 'xg'"),
+        ({"perturb": "xg", "loss": "implicit"}, InputError, "perturb is 'xg' for loss 'implicit', which moves nothing"),
         ({"precision": "int8"}, InputError, "precision is 'int8'"),
         ({"seed": -1}, InputError, "seed is -1"),
     ],
@@ -421,6 +422,19 @@ def test_paths_interrupted_on_the_way_go_on_bit_for_bit(few, tmp_path, monkeypat
     # eight states are followed eleven times in parts of three: two before the interruption, two after it
     assert len(calls) == 3 + 2
     for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_all_paths_are_learnt_from_however_few_batches_are_kept_ready(few, monkeypatch):
+    from pyness.score import fit, paths
+
+    system, samples = few
+    monkeypatch.setattr(paths, "LENGTH", 3.0)
+    options = SHORT | SMALL["contacts"] | {"paths": 8}
+    whole = fit_score(system, samples, **options)
+    monkeypatch.setattr(fit, "BUNDLED", 1)
+    again = fit_score(system, samples, **options)
+    for a, b in zip(whole.network.state_dict().values(), again.network.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 
 
