@@ -50,14 +50,20 @@ def test_contacts_are_as_wide_as_the_published_ones():
     # a steeper disc of the same size: its cutoff is shorter, contacts still begin outside it
     assert 2.0 < local.contact_distance(get("aoup-mips", n_particles=100, beta=30.0)) < 2.4
     assert local.contact_distance(get("aoup-mips", n_particles=100, v0=0.0)) is None
-    own = {"pair_force": lambda r: torch.exp(-r), "cutoff": 0.5}
+    own = {"pair_force": pushing(0.5), "cutoff": 0.5}
     assert not local.has_phases(particles(3.0, space_dim=3, **own))
     assert not local.has_phases(particles(3.0, n_particles=99, **own))
     assert local.has_phases(particles(3.0, **own))
     # those that are nowhere pressed have none
-    assert not local.has_phases(particles(3.0, pair_force=lambda r: 1e-3 * torch.exp(-r), cutoff=0.5))
-    kinds = {"pair_force": lambda r, a, b: torch.exp(-r) * (a + b), "cutoff": 2.0, "species": [0, 1] * 60}
-    assert local.contact_distance(particles(9.0, **kinds)) == pytest.approx(2.0, abs=1e-3)
+    assert not local.has_phases(particles(3.0, pair_force=lambda r: 1e-3 * pushing(0.5)(r), cutoff=0.5))
+    kinds = {"pair_force": lambda r, a, b: pushing(2.0)(r) * (a + b), "cutoff": 2.0, "species": [0, 1] * 60}
+    # where two of the stronger kind, 20 (1 + 1) (exp(-r) - exp(-2)), still push enough beside a speed of 0.1
+    widest = -math.log(math.exp(-2.0) + local.PRESSED * 0.1 / 40)
+    assert local.contact_distance(particles(9.0, **kinds)) == pytest.approx(widest, abs=1e-3)
+
+
+def pushing(cutoff):
+    return lambda r: 20 * (torch.exp(-r) - math.exp(-cutoff))
 
 
 def particles(width, n_particles=120, space_dim=2, **forces):
@@ -66,7 +72,7 @@ def particles(width, n_particles=120, space_dim=2, **forces):
 
 
 def test_neighbours_are_not_counted_round_the_box():
-    system = particles(3.0, pair_force=lambda r: torch.exp(-r), cutoff=0.5)
+    system = particles(3.0, pair_force=pushing(0.5), cutoff=0.5)
     x = system.split(system.draw_start("uniform", 1, torch.Generator().manual_seed(0), torch.float64))[0]
     with pytest.raises(InputError, match=r"half the box 1\.5"):
         local.neighbour_number(system, x, 2.4)
