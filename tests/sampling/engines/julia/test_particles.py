@@ -82,6 +82,7 @@ def test_drifts_are_those_of_torch(system):
 def test_same_bits_for_any_threads_and_order(single, monkeypatch):
     system = get("aoup-mips", n_particles=120)
     plan = {"walkers": 3, "burn_in": 1.0, "snapshots": 2, "spacing": 0.5, "dtype": "float64", "seed": 3}
+    plan["burn_in_dt"] = 0.02
     first = pyness.sample(system, "EM:dt=0.02", "julia", **plan)
     monkeypatch.setattr(engine_module, "start", lambda embedded: single)
     second = pyness.sample(system, "EM:dt=0.02", "julia", **plan)
