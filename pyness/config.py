@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyness.errors import InputError, StoreError, UnknownNameError
+from pyness.numbers import check_whole
 
 if TYPE_CHECKING:
     from pyness.systems import System
@@ -58,9 +59,8 @@ class RunConfig:
             raise UnknownNameError.of("engine", str(self.engine), ENGINES)
         if self.solver is not None and not isinstance(self.solver, str):
             raise InputError(f"solver is {self.solver!r}", 'give "NAME" or "NAME:option=value"')
-        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
-        if self.seed is not None and not (whole and self.seed >= 0):
-            raise InputError(f"seed is {self.seed!r}", "give a whole number of at least 0")
+        if self.seed is not None:
+            check_whole("seed", self.seed, least=0)
         for section, known in settings(self.system).items():
             for key in self._section(section):
                 if key not in known:

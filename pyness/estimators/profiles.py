@@ -18,6 +18,7 @@ from pyness.estimators.local import (
     region,
 )
 from pyness.estimators.score_free import check_samples
+from pyness.numbers import check_whole
 from pyness.sampling import Samples
 from pyness.systems import ParticleSystem
 
@@ -104,8 +105,7 @@ def profile(
         present = torch.nonzero(held.sum(0)).flatten()
         at = tuple((present / ball(system.space_dim, system.cutoff)).tolist())
         return Profile(by, at, *_ratios(held[:, present], total[:, present]))
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2:
-        raise InputError(f"bins is {bins!r}", "give a whole number of at least 2")
+    check_whole("bins", bins, least=2)
     last = distance_to_interface(system, system.split(samples.states[:, -1].double())[0])
     last = last[torch.isfinite(last)]
     if not len(last):
@@ -164,8 +164,7 @@ def spatial_map(
     _check(system, samples)
     if system.space_dim != 2:
         raise InputError(f"{system.name!r} is not in the plane", "give a system with space_dim=2")
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
-        raise InputError(f"bins is {bins!r}", "give a whole number of at least 1")
+    check_whole("bins", bins)
     if centred and None in system.periods:
         raise InputError("centred in an open box", "leave it out: the trap is the centre")
     low, high = (torch.tensor(corner, dtype=torch.float64) for corner in (system.box.low, system.box.high))

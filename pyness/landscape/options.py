@@ -8,6 +8,7 @@ from typing import Any
 
 from pyness.errors import InputError, UnknownNameError
 from pyness.landscape.collective import Collective
+from pyness.numbers import check_whole
 from pyness.systems import System
 
 __all__ = ["LOW", "METHODS", "resolve_options"]
@@ -61,9 +62,7 @@ def resolve_options(seed: int, options: Mapping[str, Any], system: System) -> di
             takes = ", ".join(own)
             raise InputError(f"{name} is {given[name]!r}, but method {method!r} has no {name}", f"it takes {takes}")
     for name, least in _WHOLE.items():
-        value = given.get(name, least)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name} is {value!r}", f"give a whole number of at least {least}")
+        check_whole(name, given.get(name, least), least)
     widening, held_out = given.get("widening", 2), given.get("held_out", 0.5)
     if isinstance(widening, bool) or not isinstance(widening, (int, float)) or not widening > 1:
         raise InputError(f"widening is {widening!r}", "give a number above 1")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from pyness.errors import InputError
+from pyness.numbers import check_whole
 
 __all__ = ["DTYPES", "Plan"]
 
@@ -62,7 +63,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, least in (("walkers", 1), ("snapshots", 1), ("seed", 0)):
-            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
+            check_whole(name, getattr(self, name), least)
         for name in ("burn_in", "spacing", "dt", "rtol", "atol", "burn_in_dt", "max_failed"):
             value = getattr(self, name)
             if value is None and name in ("dt", "rtol", "atol", "burn_in_dt"):
@@ -91,12 +92,6 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} is {value!r}", f"give a whole number of at least {least}")
-    return value
 
 
 def _number(name: str, value: Any, may_be_zero: bool) -> float:

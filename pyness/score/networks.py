@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from pyness.errors import InputError, UnknownNameError
+from pyness.numbers import check_number, check_whole
 from pyness.score.attention import AttentionScore
 from pyness.score.contacts import ContactScore, suits
 from pyness.score.dense import DenseScore, fits
 from pyness.score.local_transformer import LocalTransformer
-from pyness.score.numbers import check_number, check_whole
 from pyness.systems import ParticleSystem, System
 
 __all__ = ["ARCHITECTURES", "KEYWORDS", "build", "describe"]

@@ -6,9 +6,9 @@ from typing import Any
 
 from pyness.errors import InputError, UnknownNameError
 from pyness.estimators.score_certificate import noisy
+from pyness.numbers import check_number, check_whole
 from pyness.sampling import Samples
 from pyness.score import losses
-from pyness.score.numbers import check_number, check_whole
 from pyness.score.paths import steerable
 from pyness.systems import ParticleSystem, System
 

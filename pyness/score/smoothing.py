@@ -17,9 +17,9 @@ import torch
 from pyness.errors import InputError, TrainingError
 from pyness.estimators import Estimate
 from pyness.estimators.score_certificate import certify_score
+from pyness.numbers import check_number
 from pyness.sampling import Samples
 from pyness.score.fit import fit_score
-from pyness.score.numbers import check_number
 from pyness.score.score import Score
 from pyness.systems import ParticleSystem
 

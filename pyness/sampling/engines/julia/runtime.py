@@ -24,7 +24,8 @@ import os
 import threading
 from typing import Any
 
-from pyness.errors import InputError, JuliaError
+from pyness.errors import JuliaError
+from pyness.numbers import check_whole
 from pyness.sampling.engines.julia import installation
 from pyness.sampling.engines.julia.session import Code, JuliaTrace, Session
 
@@ -78,8 +79,8 @@ def start(threads: int | None = None, *, embedded: bool = False) -> Session:
         InputError: threads is not a whole number of at least 1.
         JuliaError: no usable Julia (the remedy says how to get one), or it did not start.
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise InputError(f"threads is {threads!r}", "give a whole number of at least 1")
+    if threads is not None:
+        check_whole("threads", threads)
     with _lock:
         session = _sessions.get(embedded)
         if session is not None and session.usable and (embedded or threads in (None, session.threads)):
