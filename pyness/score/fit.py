@@ -365,11 +365,12 @@ class _Trainer:
         with torch.no_grad():
             parts = []
             for place, part in enumerate(self.judged.split(self.rows)):
-                known = {}
-                if self.bundles:
-                    if -1 - place not in self.prepared:
-                        self.prepared[-1 - place] = self.model.prepare(part, generator, 2)
-                    known = {"prepared": self.prepared[-1 - place]}
+                if -1 - place not in self.prepared:
+                    if self.bundles:
+                        self.prepared[-1 - place] = {"prepared": self.model.prepare(part, generator, 2)}
+                    else:
+                        self.prepared[-1 - place] = self.model.lift(part) if hasattr(self.model, "lift") else {}
+                known = self.prepared[-1 - place]
                 parts.append(losses.implicit(self.model, self.system, part, generator, probes=2, **known)[0])
         self.model.load_state_dict(now)
         return (torch.cat(parts).mean().item() - self.baseline) / self.fisher
