@@ -293,7 +293,8 @@ class _Trainer:
 
     def _generator(self, purpose: int, part: int = 0) -> torch.Generator:
         """Randomness of this step: the same whether or not the training was interrupted."""
-        seed = (self.metadata["seed"] * 1_000_003 + self.step * 64 + part * 2 + purpose) * 1009 + self.rank
+        stride = max(64, 2 * self.options["accumulate"])  # no part of a step is drawn again in the next
+        seed = (self.metadata["seed"] * 1_000_003 + self.step * stride + part * 2 + purpose) * 1009 + self.rank
         return torch.Generator(self.device if purpose else "cpu").manual_seed(seed % (1 << 63))
 
     def _one(self) -> float:

@@ -234,6 +234,59 @@ def test_interrupted_training_goes_on_bit_for_bit(few, arch, tmp_path, monkeypat
         fit_score(system, samples, checkpoint=path, resume=True, **options)
 
 
+@pytest.mark.parametrize("residual", [0.0, 10.0])
+def test_accumulated_gradients_are_those_of_one_large_batch(monkeypatch, residual):
+    from pyness.score import fit
+
+    system = get("aoup-harmonic")
+    samples = gaussian(system, 400)
+    options = {"steps": 3, "width": 16, "depth": 2, "residual": residual, "progress": False}
+    gradients, batches = [], []
+    draw = fit._Trainer._batch
+
+    def noted(model, size):
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+
+    def kept(self, part):
+        batches.append(draw(self, part))
+        return batches[-1]
+
+    def third(self, part):
+        """A third of what the large batch of this step was."""
+        states, known = batches[self.step]
+        return states.chunk(3)[part], {name: value.chunk(3)[part] for name, value in known.items()}
+
+    monkeypatch.setattr(fit, "average_gradients", noted)
+    monkeypatch.setattr(fit._Trainer, "_batch", kept)
+    large = fit_score(system, samples, batch=48, **options)
+    monkeypatch.setattr(fit._Trainer, "_batch", third)
+    pieces = fit_score(system, samples, batch=16, accumulate=3, **options)
+    for whole, summed in zip(gradients[:3], gradients[3:], strict=True):
+        # single precision: the same terms added up in another order
+        assert (whole - summed).norm() < 2e-6 * whole.norm()
+    for a, b in zip(large.network.state_dict().values(), pieces.network.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("arch", "parts"), [("dense", 3), ("dense", 40), ("contacts", 2)])
+def test_no_part_of_a_step_is_drawn_twice(few, monkeypatch, arch, parts):
+    from pyness.score import fit
+
+    seen, draw = [], fit._Trainer._batch
+
+    def kept(self, part):
+        seen.append(draw(self, part))
+        return seen[-1]
+
+    monkeypatch.setattr(fit._Trainer, "_batch", kept)
+    if arch == "contacts":  # of eight states in batches of two
+        fit_score(*few, **SHORT | SMALL[arch] | {"loss": "implicit", "steps": 2, "accumulate": parts})
+    else:
+        system, sizes = get("aoup-harmonic"), {"steps": 2, "batch": 8, "width": 4, "depth": 1}
+        fit_score(system, gaussian(system, 2000), accumulate=parts, **sizes, progress=False)
+    assert len({tuple(states.flatten().tolist()) for states, _ in seen}) == len(seen) == 2 * parts
+
+
 @pytest.mark.parametrize("arch", ["contacts", "attention"])
 def test_half_precision_keeps_full_weights(few, arch):
     system, samples = few
