@@ -86,13 +86,16 @@ class RunConfig:
             InputError, SolverError: a value or a combination that makes no sense.
         """
         from pyness import landscape, sampling, score, systems
+        from pyness.sampling.portions import start_kind
 
-        settings = {key: value for key, value in self.sampling.items() if key != "chunk"}
+        settings = {key: value for key, value in self.sampling.items() if key not in ("chunk", "start")}
         system, seed = self.build(), self.seed or 0
         chosen = sampling.resolve(system, self.solver, self.engine, seed=seed, **settings)
         solver, plan = chosen.solver, chosen.plan.to_dict()
         if solver.adaptive and plan["rtol"]:
             solver = solver.with_options(rtol=plan["rtol"])
+        if isinstance(system, systems.ParticleSystem):
+            plan["start"] = start_kind(system, self.sampling.get("start"))
         in_solver = ("dt", "rtol", "atol", "seed")
         learn = learner(self.system)
         training = _defaults(learn) | dict(self.training)
@@ -254,9 +257,11 @@ def settings(system: str) -> dict[str, list[str]]:
     """
     from pyness import sampling, systems
 
+    particles = issubclass(systems.kind(system), systems.ParticleSystem)
     return {
         "system": list(systems.parameters(system)),
-        "sampling": _keywords(sampling.sample),
+        # only of particles is there a choice that has a name
+        "sampling": [*_keywords(sampling.sample), *(["start"] if particles else [])],
         "training": _keywords(learner(system)),
     }
 

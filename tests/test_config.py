@@ -190,6 +190,25 @@ def test_what_a_score_cannot_be_learnt_with_is_refused_before_anything_is_sample
         run.resolved()
 
 
+def test_the_start_of_particles_is_a_setting_and_that_of_others_is_not(tmp_path):
+    particles = RunConfig("aoup-mips", engine="torch").with_settings(["n_particles=60"])
+    assert particles.resolved().sampling["start"] == "clustered"
+    assert particles.with_settings(["packing=0.2"]).resolved().sampling["start"] == "uniform"
+    asked = particles.with_settings(["start=uniform"]).resolved()
+    assert asked.sampling["start"] == "uniform"
+    assert particles.resolved().differences(asked) == ["sampling.start ('clustered', 'uniform')"]
+    path = tmp_path / "run.toml"
+    path.write_text(asked.to_toml())
+    assert RunConfig.read(path).resolved() == asked
+    for wrong, shown in (("start=clusterd", "'clusterd'"), ("start=3", "3"), ("start=[1.0]", r"\[1.0\]")):
+        with pytest.raises(InputError, match=f"start is {shown}; give 'uniform' or 'clustered'") as caught:
+            particles.with_settings([wrong]).resolved()
+        assert "\n" not in str(caught.value)
+    assert "start" not in RunConfig("double-well", engine="torch").resolved().sampling
+    with pytest.raises(UnknownNameError, match="unknown setting 'start'"):
+        RunConfig("double-well").with_settings(["start=uniform"])
+
+
 def test_a_solver_that_does_not_fit_is_refused():
     with pytest.raises(SolverError, match="EM has a fixed step and no dt was given"):
         RunConfig("double-well", engine="torch", solver="EM").resolved()

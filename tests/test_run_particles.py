@@ -44,7 +44,16 @@ PARTICLES = {
         "all coordinates",
     ),
     "aoup-mips": (
-        ["n_particles=12", "walkers=2", "snapshots=1", "steps=2", "burn_in=0.2", "spacing=0.2", "loss=implicit"],
+        [
+            "n_particles=12",
+            "walkers=2",
+            "snapshots=1",
+            "steps=2",
+            "burn_in=0.2",
+            "spacing=0.2",
+            "loss=implicit",
+            "start=uniform",
+        ],
         "activity",
     ),
     "aoup-harmonic": (
@@ -62,6 +71,7 @@ def test_every_kind_of_particles_runs_from_the_command_line(name, tmp_path, caps
     assert main(command + [word for setting in settings for word in ("--set", setting)]) == 0
     said = capsys.readouterr().out
     report = json.loads((out / "report.json").read_text())
+    assert pyness.Samples.load(out / "samples.zarr").metadata["start"] == "uniform"
     assert report["epr_of"] == which
     assert f"{which}, g even under time reversal" in said
     assert report["persistence_times"] > 0

@@ -20,6 +20,7 @@ from pyness.compare.runs import Task, candidate, full_name, of_samples
 from pyness.errors import InputError, InterruptedRun, LimitError, PynessError, SolverError, UnknownNameError
 from pyness.files import write_whole
 from pyness.sampling import Resolved, Samples, resolve, sample
+from pyness.sampling.portions import start_kind
 from pyness.sampling.run import equations
 from pyness.systems import System
 
@@ -244,8 +245,8 @@ def _common(system: System, plan: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the plan that is the same for all integrators."""
     names = ("burn_in", "snapshots", "spacing", "dtype", "device", "max_failed")
     common = {name: plan.get(name, system.plan.get(name)) for name in names}
-    start = plan.get("start", "uniform")
-    return common | {"start": start if isinstance(start, str) else "given"}
+    start = plan.get("start")
+    return common | {"start": start_kind(system, start) if start is None or isinstance(start, str) else "given"}
 
 
 def _concluded(system: System, found: list[Candidate], task: Task, settings: dict[str, Any]) -> Comparison:

@@ -15,8 +15,9 @@ from pyness.errors import InputError
 from pyness.sampling.plan import Plan
 from pyness.sampling.samples import Samples
 from pyness.systems import ParticleSystem, System
+from pyness.systems.particle_checks import STARTS
 
-__all__ = ["Round", "block_rows", "given_start", "rounds"]
+__all__ = ["Round", "block_rows", "given_start", "rounds", "start_kind"]
 
 # rows of a block: enough to fill the vector units, few enough that two cores share a small run
 _BLOCK = 2560
@@ -75,21 +76,33 @@ def rounds(system: System, plan: Plan, rows: int) -> list[Round]:
     return out
 
 
+def start_kind(system: System, start: Any = None, *others: str) -> str:
+    """How start states are drawn: as asked, or as the system recommends.
+
+    Args:
+        others: what else could have been given.
+
+    Raises:
+        InputError: no kind that the system has.
+    """
+    particles = isinstance(system, ParticleSystem)
+    if start is None:
+        return system.start if particles else "uniform"
+    kinds = STARTS if particles else ("uniform",)
+    if start not in kinds:
+        *first, last = [*map(repr, kinds), *others]
+        raise InputError(f"start is {start!r}", f"give {', '.join(first)} or {last}" if first else f"give {last}")
+    return start
+
+
 def given_start(system: System, plan: Plan, start: Any) -> torch.Tensor | str:
     """The start states that were given, checked, on the CPU, or the kind of those that are drawn.
 
     Raises:
         InputError: neither a kind there is nor states of this system.
     """
-    particles = isinstance(system, ParticleSystem)
-    if start is None:
-        return system.start if particles else "uniform"
-    if isinstance(start, str):
-        kinds = ("uniform", "clustered") if particles else ("uniform",)
-        if start not in kinds:
-            named = ", ".join(map(repr, kinds))
-            raise InputError(f"start is {start!r}", f"give {named}, a tensor (walkers, d) or samples")
-        return start
+    if start is None or isinstance(start, str):
+        return start_kind(system, start, "a tensor (walkers, d)", "samples")
     if isinstance(start, Samples):
         boxes = [s.box for s in (system, start.system) if isinstance(s, ParticleSystem)]
         if len(boxes) == 2 and boxes[0].to_dict() != boxes[1].to_dict():

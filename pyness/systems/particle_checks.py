@@ -15,7 +15,10 @@ from pyness.systems.box import Box
 if TYPE_CHECKING:
     from pyness.systems.particles import ParticleSystem
 
-__all__ = ["check_box", "check_forces", "check_numbers", "conservative", "labels_of"]
+__all__ = ["STARTS", "check_box", "check_forces", "check_numbers", "conservative", "labels_of"]
+
+#: What positions can be drawn as.
+STARTS = ("uniform", "clustered")
 
 #: What a pair force may be at its cutoff, as a share of its median within: where it jumps, ``lap U`` has a delta, which
 #: no sample shows, and all that is made of ``div F`` lacks about this share.
@@ -76,8 +79,8 @@ def check_box(system: ParticleSystem) -> None:
             f"a trap of stiffness {system.trap:g} in a periodic box, at whose seam its force jumps",
             "give an open box, or a force of the box's period as external=",
         )
-    if system.start not in ("uniform", "clustered"):
-        raise SystemDefinitionError(f"start is {system.start!r}", "give 'uniform' or 'clustered'")
+    if system.start not in STARTS:
+        raise SystemDefinitionError(f"start is {system.start!r}", f"give {' or '.join(map(repr, STARTS))}")
 
 
 def check_forces(system: ParticleSystem, x: torch.Tensor) -> None:

@@ -14,7 +14,7 @@ from pyness.errors import InputError, SystemDefinitionError
 from pyness.systems.activity import Activity
 from pyness.systems.box import Box
 from pyness.systems.neighbours import Pairs, all_pairs, close_pairs, minimum_image
-from pyness.systems.particle_checks import check_box, check_forces, check_numbers, conservative, labels_of
+from pyness.systems.particle_checks import STARTS, check_box, check_forces, check_numbers, conservative, labels_of
 from pyness.systems.system import System
 from pyness.systems.truth import Truth
 
@@ -157,8 +157,14 @@ class ParticleSystem(System):
     ) -> torch.Tensor:
         """``(count, dim)`` start states: positions uniform over the box or in one blob, activities stationary.
 
-        ``"clustered"`` is a Gaussian of a quarter of the box's width, wrapped round, which seeds a dense phase.
+        ``"clustered"`` is a Gaussian of a quarter of the box's width, wrapped round, which seeds a dense phase. Discs
+        overlap in either.
+
+        Raises:
+            InputError: another kind.
         """
+        if kind not in STARTS:
+            raise InputError(f"start is {kind!r}", f"give {' or '.join(map(repr, STARTS))}")
         dtype = dtype or torch.get_default_dtype()
         shape = (count, self.n_particles, self.space_dim)
         low = torch.tensor(self.box.low, dtype=dtype)

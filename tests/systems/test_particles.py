@@ -224,6 +224,34 @@ def test_the_ring_has_its_limit_without_noise_of_the_position():
     assert curvature.value - 0.1 == pytest.approx(0.33, abs=0.01 + 4 * curvature.stderr)
 
 
+@pytest.mark.parametrize("name", ["aoup-mips", "aoup-trap-64"])
+@pytest.mark.parametrize("kind", ["uniform", "clustered"])
+def test_starts_have_the_density_they_are_named_after(name, kind):
+    # positions in shares of the box: cos(2 pi k (u - 1/2)) has the mean 0, or the characteristic function of the blob
+    system = get(name, n_particles=400)
+    states = system.draw_start(kind, 50, torch.Generator().manual_seed(0), torch.float64)
+    x, g = system.split(system.check_states(states))  # within the box, and none at the place of another
+    if name == "aoup-mips":
+        assert system.n_particles * math.pi / system.volume == pytest.approx(0.5)
+    u = (x - torch.tensor(system.box.low)) / torch.tensor(system.box.width) - 0.5
+    for order in (1, 2, 3):
+        waves = torch.cos(2 * math.pi * order * u)
+        truth = 0.0 if kind == "uniform" else math.exp(-((2 * math.pi * order * 0.25) ** 2) / 2)
+        for values, mean in ((waves.flatten(0, 1), truth), (waves.prod(-1).reshape(-1, 1), truth**2)):
+            assert ((values.mean(0) - mean).abs() < 4 * values.std(0) / len(values) ** 0.5).all()
+    if kind == "clustered" and name == "aoup-trap-64":  # nothing is wrapped round where the box is open
+        assert u.var().item() == pytest.approx(1 / 16, abs=4 * (2 / u.numel()) ** 0.5 / 16)
+    assert g.var().item() == pytest.approx(1.0, abs=4 * (2 / g.numel()) ** 0.5)
+
+
+def test_a_start_of_another_name_is_refused():
+    system = get("aoup-mips", n_particles=60)
+    with pytest.raises(InputError, match="start is 'clusterd'; give 'uniform' or 'clustered'"):
+        system.draw_start("clusterd", 1)
+    with pytest.raises(SystemDefinitionError, match="start is 'clusterd'; give 'uniform' or 'clustered'"):
+        ParticleSystem("p", 2, 1, OrnsteinUhlenbeckActivity(0.1, 1.0), start="clusterd")
+
+
 def test_test_functions_are_named_in_any_dimension():
     system = get("aoup-free", n_particles=5, space_dim=4)
     states = system.draw_start("uniform", 10, torch.Generator().manual_seed(0), torch.float64)

@@ -145,7 +145,7 @@ def test_snapshots_of_another_box_are_no_start_and_no_samples(tmp_path):
 
 def test_refusals():
     system = get("aoup-mips", n_particles=60)
-    with pytest.raises(InputError, match="give 'uniform', 'clustered'"):
+    with pytest.raises(InputError, match="give 'uniform', 'clustered', a tensor"):
         sample(system, start="line")
     with pytest.raises(SolverError, match="take engine='torch'"):
         sample(system, "SOSRA", engine="julia-gpu")
