@@ -22,7 +22,7 @@ __all__ = [
 
 
 def check_samples(system: System, samples: Samples) -> None:
-    """Refuse samples of another dimension, or of particles in another box.
+    """Refuse samples of another dimension, or of particles in another box or of other species.
 
     Raises:
         InputError: with both dimensions or boxes.
@@ -42,6 +42,10 @@ def check_samples(system: System, samples: Samples) -> None:
         raise InputError(
             f"samples are of a box {_sides(sampled)}, system {system.name!r} has {_sides(system)}",
             "give samples of this system",
+        )
+    if particles and system.to_dict()["species"] != sampled.to_dict()["species"]:
+        raise InputError(
+            f"samples are of other species than those of system {system.name!r}", "give samples of this system"
         )
 
 

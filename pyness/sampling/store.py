@@ -296,6 +296,10 @@ def load(path: str | Path, system: System | None = None) -> Samples:
             f"{path} holds samples of another box than that of {system.name!r}, {system.box.to_dict()}",
             "give the system they are of",
         )
+    if isinstance(system, ParticleSystem) and named.get("species") != system.to_dict()["species"]:
+        raise StoreError(
+            f"{path} holds samples of other species than those of {system.name!r}", "give the system they are of"
+        )
     if attributes["progress"]["blocks"] == 0:
         raise StoreError(f"{path} was interrupted before its first block", "resume the run that made it")
     there = Store.reopen(path).read_blocks()

@@ -261,6 +261,8 @@ class Score:
             if own is None and system is not None and (system.name, system.dim) == (
                 described["name"], described["dim"]
             ):  # fmt: skip
+                if isinstance(system, ParticleSystem) and "particles" in described:
+                    _check_kind(described, system)
                 own = system
             if own is None and isinstance(system, ParticleSystem) and "particles" in described:
                 _check_alike(described, system, metadata["network"]["arch"])
@@ -308,6 +310,10 @@ def _check_alike(trained: Mapping[str, Any], system: ParticleSystem, arch: str) 
     """Whether what a network of the ``trained`` system, as files record it, has learnt can be asked of another."""
     if arch == "dense":
         raise InputError("a dense network has one input for each coordinate", "train a particle network")
+    _check_kind(trained, system)
+
+
+def _check_kind(trained: Mapping[str, Any], system: ParticleSystem) -> None:
     for (what, own), (_, other) in zip(_kind(trained), _kind(system.to_dict()), strict=True):
         if own != other:
             raise InputError(f"{what} is {own!r} where it was trained and {other!r} here", "train a score for it")

@@ -392,6 +392,43 @@ def test_what_a_network_has_not_learnt_is_not_asked_of_it(tmp_path):
         Score.load(path, get("double-well"))
 
 
+def test_particles_of_other_species_are_refused_on_every_way(tmp_path):
+    def mixture(labels):
+        return own_particles(len(labels), species=labels, pair_force=lambda r, a, b: (1.0 + (a == b)) * (1 - r))
+
+    system = mixture([0, 1] * 8)
+    drawn = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64).reshape(4, 3, -1)
+    options = SHORT | SMALL["attention"] | {"arch": "attention", "loss": "implicit", "steps": 2}
+    score = fit_score(system, pyness.Samples.from_states(system, drawn), **options)
+    score.save(path := tmp_path / "model.safetensors")
+    for labels in ([0, 2], [1, 1], [0, 0], [0, 1, 2, 0], None):
+        for times in (8, 10):  # as many particles as it was trained with, and others
+            other = own_particles(2 * times) if labels is None else mixture((labels * times)[: 2 * times])
+            found = None if labels is None else sorted(set(labels))
+            expected = f"species is [0, 1] where it was trained and {found!r} here; train a score for it"
+            for use in (score.transferred, lambda one: Score.load(path, one)):
+                with pytest.raises(InputError) as caught:
+                    use(other)
+                assert str(caught.value) == expected
+    halves = mixture([0] * 8 + [1] * 8)
+    samples = pyness.Samples.from_states(halves, drawn)
+    with pytest.raises(InputError, match="samples are of other species than those of system 'mine'; give"):
+        score.report(samples)
+    samples.save(tmp_path / "samples.zarr")
+    with pytest.raises(StoreError, match="samples of other species than those of 'mine'; give the system they"):
+        pyness.Samples.load(tmp_path / "samples.zarr", system)
+    # in another order, and as many of each as one likes, they are the same species
+    x = drawn[:, 0]
+    order = torch.arange(16).reshape(8, 2).mT.flatten()
+    sorted_x = torch.cat([part[:, order].flatten(-2) for part in system.split(x)], -1)
+    for moved in (score.transferred(halves), Score.load(path, halves)):
+        for found, own in zip(system.split(moved.score(sorted_x)), system.split(score.score(x)), strict=True):
+            torch.testing.assert_close(found, own[:, order], equal_nan=True)
+    many = mixture([0] * 3 + [1] * 21)
+    y = many.draw_start("uniform", 2, torch.Generator().manual_seed(1), torch.float64)
+    assert score.transferred(many).score(y).shape == y.shape
+
+
 def test_a_coordinate_without_noise_is_refused_before_the_training():
     system = System("underdamped", 2, lambda x: torch.stack([x[..., 1], -x[..., 0] - x[..., 1]], -1), [0.0, 1.0])
     samples = pyness.Samples.from_states(system, torch.randn(20, 2, generator=torch.Generator().manual_seed(0)))
