@@ -1,7 +1,7 @@
 """The stationarity residual on the ring of two particles, whose score is known from finite volumes.
 
-The published code leaves ``div v`` out of it where it is the only penalty (active_matter.md, 12.1), and Gaussians cannot
-tell: ``v . s`` vanishes there.
+The published code leaves ``div v`` out of it where it is the only penalty (active_matter.md, 12.1), and Gaussians
+cannot tell: ``v . s`` vanishes there.
 """
 
 from __future__ import annotations
