@@ -233,6 +233,41 @@ def test_contacts_fade_out_smoothly():
     assert jump < 1e-3 * (of_first(2.2) - of_first(edge)).abs().max()
 
 
+@pytest.mark.parametrize("kind", ["transformer", "attention", "contacts"])
+def test_only_the_published_network_jumps_where_a_neighbour_leaves_its_nearest(kind):
+    if kind == "transformer":
+        options = {"neighbours": 3, "width": 16, "blocks": 1, "system": {"n_particles": 14, "packing": 0.2}}
+        system, made = network("aoup-mips", LocalTransformer, **options)
+        for parameter in made.parameters():
+            parameter.data *= 2  # drawn so small that it would hardly tell neighbours from each other
+    elif kind == "contacts":
+        system, made = contacts(packing=0.2)
+        made.stiffness.fill_(0.3)
+    else:
+        system, made = network("aoup-mips", system={"n_particles": 14, "packing": 0.2})
+    x, g = system.split(states(system, 1))
+    x = x.clone()
+    # two neighbours are nearer, the third is at 2.2, and the fourth comes nearer than it; the others are far away
+    x[0, :4] = 5.0 + torch.tensor([[0.0, 0.0], [1.9, 0.0], [0.0, 2.0], [-2.2, 0.0]])
+    x[0, 5:] = torch.cartesian_prod(torch.tensor([1.0, 5.0, 9.0]), torch.tensor([10.5, 12.5, 14.5]))
+
+    def step(h):
+        """How far the score of the first particle moves while its fourth neighbour comes nearer by ``2 h``."""
+        at = []
+        for r in (2.2 + h, 2.2 - h):
+            x[0, 4] = 5.0 + torch.tensor([0.0, -r], dtype=torch.float64)
+            at.append(system.split(made(system.join(x, g)))[1][0, 0])
+        return (at[0] - at[1]).norm().item(), at[0].norm().item()
+
+    (near, size), (nearer, _) = step(1e-4), step(1e-6)
+    if kind == "transformer":
+        assert nearer == pytest.approx(near, rel=0.02)
+        assert nearer > 0.01 * size
+    else:
+        assert near > 1e-7 * size  # it sees that neighbour
+        assert nearer == pytest.approx(0.01 * near, rel=0.02)
+
+
 @pytest.mark.parametrize("kind", ["attention", "contacts"])
 def test_touching_particles_have_finite_scores_and_gradients(kind):
     system, made = contacts() if kind == "contacts" else network("aoup-mips")
