@@ -9,11 +9,13 @@ import torch
 
 import pyness
 from pyness.errors import TranslationError
+from pyness.estimators.local import contact_distance, region
 from pyness.sampling.engines.julia import engine as engine_module
 from pyness.sampling.engines.julia import runtime
 from pyness.sampling.engines.julia.model import Model
 from pyness.sampling.engines.julia.translator import translate_particles
 from pyness.systems import OrnsteinUhlenbeckActivity, ParticleSystem, get
+from tests.sampling.structure import largest_cluster, pair_correlation
 
 FALLEN = math.exp(-(1.1**2))
 
@@ -127,3 +129,26 @@ def test_both_engines_agree_on_structure(solver):
         found.append(torch.stack(values, -1).unflatten(0, (60, 4)).mean(1))
     a, b = found
     assert ((a.mean(0) - b.mean(0)).abs() < 4 * ((a.var(0) + b.var(0)) / 60).sqrt()).all()
+
+
+@pytest.mark.julia
+def test_both_engines_agree_on_pair_correlation_and_clusters():
+    """Of a dense phase that forms: the same law at the same times, walker by walker, the step's own bias included."""
+    system = get("aoup-mips", n_particles=256)
+    plan = {"walkers": 48, "burn_in": 20.0, "burn_in_dt": 0.1, "snapshots": 2, "spacing": 20.0, "seed": 5}
+    # contacts in seven bins, then up to half the box, which is 40.1
+    edges = torch.cat([torch.linspace(1.95, 2.65, 8), torch.linspace(3.0, 20.0, 18)]).double()
+    found = []
+    for engine in ("torch", "julia"):
+        samples = pyness.sample(system, "EM:split=true,dt=0.1", engine, **plan)
+        x = system.split(samples.states.flatten(0, 1).double())[0]
+        dense = (region(system, x) == 2).double().mean(1, True)
+        cluster = largest_cluster(system, x, contact_distance(system)).unsqueeze(1)
+        columns = torch.cat([pair_correlation(system, x, edges), dense, cluster], 1)
+        found.append(columns.unflatten(0, (48, 2)).mean(1))
+    a, b = found
+    error = ((a.var(0) + b.var(0)) / 48).sqrt()
+    assert ((a.mean(0) - b.mean(0)).abs() < 4 * error).all()
+    assert a[:, :7].mean(0).max() > 3  # contacts
+    assert (error[:-2] < 0.1 * a.mean(0)[:-2]).all()
+    assert (error[-2:] < 0.03).all()
