@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import pyness
 from pyness.estimators import certify, fisher_information, score_free_epr
 from pyness.estimators.averages import surface_per_walker, volume_per_walker
+from pyness.estimators.score_certificate import certify_score
 from pyness.sampling.walls import Walls
 
 SQUARE = pyness.Box([0, 0], [1, 1], "reflect")
@@ -113,6 +115,70 @@ def test_certificate_against_a_wall(pushed):
     assert abs(half.midpoint.value) < 4 * half.midpoint.stderr
     assert abs(half.gap.value - 0.5) < 4 * half.gap.stderr
     assert abs(half.relative.value - 0.25) < 4 * half.relative.stderr
+
+
+def test_certificate_of_a_score_against_a_wall(pushed):
+    """As of the velocity: the true score is 2, half of it leaves ``D`` as its error."""
+    system, samples = pushed
+    for part, excess in ((1.0, 0.0), (0.5, 0.5)):
+        found = certify_score(
+            system, samples, lambda x, part=part: (torch.full_like(x, 2 * part), torch.zeros_like(x)), gradient=True
+        )
+        assert found.gradient
+        expected = {"epr": 0.0, "score_free": 0.0, "defect": 0.0, "excess": excess, "upper": excess,
+                    "lower": -excess, "relative": excess / 2}  # fmt: skip
+        for name, value in expected.items():
+            estimate = getattr(found, name)
+            # what is left without an error bar is rounding
+            assert abs(estimate.value - value) < 4 * estimate.stderr + 1e-9, name
+    bare = certify_score(
+        system, replace(samples, walls=None), lambda x: (torch.full_like(x, 2.0), torch.zeros_like(x))
+    )
+    assert (bare.defect.value, bare.excess.value) == (pytest.approx(2.0), pytest.approx(2.0))
+
+
+@pytest.fixture(scope="module")
+def channel():
+    """Shear along a channel with a pull to its floor, ``F = (y, -y)``, D = 0.5: ``p`` is a truncated Gaussian in ``y``.
+
+    States are drawn by inversion and folds written down as they are on average, so that nothing depends on a step:
+    ``s = (0, -2 y)``, ``v = (y, 0)``, ``e_p = 2 E[y^2]``.
+    """
+    system = pyness.System(
+        "channel", 2, lambda x: torch.stack([x[..., 1], -x[..., 1]], -1), 0.5,
+        pyness.Box([0, 0], [1, 1], ["periodic", "reflect"]),
+    )  # fmt: skip
+    walkers, total = 20_000, torch.erf(torch.ones((), dtype=torch.float64))
+    unit = torch.rand(walkers, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    states = torch.stack([unit[:, 0], torch.erfinv(unit[:, 1] * total)], -1)
+    density = 2 / math.pi**0.5 / total
+    floor, ceiling = ((torch.stack([unit[:, 0], torch.full_like(unit[:, 0], y)], -1)) for y in (0.0, 1.0))
+    walls = Walls(
+        torch.arange(walkers).repeat(2), torch.tensor([2, 3]).repeat_interleave(walkers), torch.cat([floor, ceiling]),
+        0.5 * ELAPSED * density * torch.tensor([1.0, math.exp(-1.0)]).double().repeat_interleave(walkers), ELAPSED,
+    )  # fmt: skip
+    square = 0.5 - math.exp(-1.0) / math.pi**0.5 / total.item()
+    return system, replace(pyness.Samples.from_states(system, states), walls=walls), square
+
+
+@pytest.mark.parametrize(("along", "across"), [(0.0, 0.0), (0.0, 0.7), (0.4, 0.0), (-0.4, 0.7)])
+def test_certificate_of_scores_in_a_channel(channel, along, across):
+    """``s_t = s + (along y, across)``: no gradient, so that its defect is ``along E[y^2]``."""
+    system, samples, square = channel
+
+    def score(x):
+        y = x[:, 1]
+        return torch.stack([along * y, across - 2 * y], -1), torch.stack([0 * y, -1 + 0 * y], -1)
+
+    found = certify_score(system, samples, score)
+    epr, defect, excess = 2 * square, along * square, 0.5 * (along**2 * square + across**2)
+    # E|s|_D^2 = D E[4 y^2]
+    expected = {"epr": epr, "score_free": epr, "defect": defect, "excess": excess, "upper": epr + excess,
+                "lower": epr - excess, "relative": excess / (2 * square), "against_current": excess / epr}  # fmt: skip
+    for name, value in expected.items():
+        estimate = getattr(found, name)
+        assert abs(estimate.value - value) < 4 * estimate.stderr + 1e-9, name
+        assert estimate.stderr < 0.02, name
 
 
 def test_drift_that_grows_towards_the_wall():
