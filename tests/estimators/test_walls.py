@@ -131,9 +131,7 @@ def test_certificate_of_a_score_against_a_wall(pushed):
             estimate = getattr(found, name)
             # what is left without an error bar is rounding
             assert abs(estimate.value - value) < 4 * estimate.stderr + 1e-9, name
-    bare = certify_score(
-        system, replace(samples, walls=None), lambda x: (torch.full_like(x, 2.0), torch.zeros_like(x))
-    )
+    bare = certify_score(system, replace(samples, walls=None), lambda x: (torch.full_like(x, 2.0), torch.zeros_like(x)))
     assert (bare.defect.value, bare.excess.value) == (pytest.approx(2.0), pytest.approx(2.0))
 
 
