@@ -93,13 +93,14 @@ def assemble(
         return _epr_alone(system, states, drift, walker, rate, options["units"], generator, start)
     few = options["points"] * 2 // 5
     many = options["points"] - few
-    mixture, base, quick = None, None, states.new_zeros(0)
+    mixture, base, quick = None, None, states.new_zeros(0, 3)
     if system.dim > LOW and not system.domain.periodic:
         mixture = base = fit_mixture(states, generator)
         quick = fast.find(system, states)
-        slow = [axis for axis in range(system.dim) if axis not in quick.long().tolist()]
+        axes = quick[:, 0].long()
+        slow = [axis for axis in range(system.dim) if axis not in axes.tolist()]
         if len(quick) and slow:
-            base = fit_mixture(states[:, slow], generator).extended(quick, states)
+            base = fit_mixture(states[:, slow], generator).extended(axes, states)
     widening = options["widening"]
     wider = 2 * widening if base is None else 2 * widening - 1
     cloud, cloud_drift = material.widened(widening, CLOUD, rate, seed)

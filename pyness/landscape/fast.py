@@ -8,6 +8,10 @@ Stochastic Methods, section 6.4), so that up to a constant and a slowly varying 
 where ``x_i*`` is where the force vanishes, or the wall it leads to. This is what makes the tube around a stiff limit
 cycle, of a width that no unit of a network would find. While the coordinate is on its way from one ``x_i*`` to another
 it is not at equilibrium, hence functions ``-log(exp(-Psi_i) + exp(-c))`` that level off at heights ``c``.
+
+It lags behind where it rests too, by ``(dx_i*/dt) / |dF_i/dx_i|`` to first order, several widths of the tube where the
+others move it quickly. What that and all else does within the tube the units find, for which they get an input: the
+offset ``x_i - x_i*`` on the scale of the tube, its logarithm far away.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import torch
 from pyness.systems import System
 from pyness.systems.derivatives import first_and_second
 
-__all__ = ["LEVELS", "Functions", "find", "functions"]
+__all__ = ["LEVELS", "Functions", "Rest", "find", "functions", "offset", "rests"]
 
 #: Heights in k_B T at which the functions of each fast coordinate level off; the network starts from the one in the
 #: middle alone.
@@ -28,6 +32,8 @@ LEVELS = (4.0, 8.0, 16.0)
 #: A coordinate is fast if, at most of the states, equilibrium in its force is this much narrower than all states are,
 #: and the force is of the size that it has there.
 NARROW, CALM = 0.1, 4.0
+#: Up to how many times its usual width the tube is seen on an even scale.
+WIDTHS = 10.0
 STATES = 2_000
 DOUBLINGS, HALVINGS, NODES = 24, 6, 8
 
@@ -50,12 +56,31 @@ class Functions:
         return Functions(*(None if part is None else part[rows] for part in (self.value, self.first, self.second)))
 
 
+@dataclass(frozen=True)
+class Rest:
+    """Where the force along coordinate ``axis`` leads from each of ``n`` states.
+
+    Attributes:
+        place: ``(n,)``.
+        moves: its gradient, ``(n, d)``.
+        follows: ``(n,)``, whether the force vanishes there; else it is a wall, or far away.
+    """
+
+    axis: int
+    place: torch.Tensor
+    moves: torch.Tensor
+    follows: torch.Tensor
+
+    def __getitem__(self, rows: slice | torch.Tensor) -> Rest:
+        return Rest(self.axis, self.place[rows], self.moves[rows], self.follows[rows])
+
+
 def find(system: System, states: torch.Tensor) -> torch.Tensor:
-    """Which coordinates are fast at ``states: (n, d)``: their numbers, ``(k,)`` float64.
+    """Which coordinates are fast at ``states: (n, d)``: ``(k, 3)`` of coordinate, width and span, for ``offset``.
 
     None where the noise depends on the state or mixes coordinates.
     """
-    none = torch.zeros(0, dtype=torch.float64, device=states.device)
+    none = torch.zeros(0, 3, dtype=torch.float64, device=states.device)
     if system.diffusion.kind == "matrix" or not system.diffusion.constant:
         return none
     states = states[:STATES]
@@ -69,19 +94,48 @@ def find(system: System, states: torch.Tensor) -> torch.Tensor:
         narrow = (D[axis] / stiffness).sqrt() < NARROW * spread[axis]
         calm = force.square() < CALM * D[axis] * stiffness
         if (narrow & calm).double().mean() > 0.5:
-            found.append(axis)
-    return none.new_tensor(found)
+            away = (states[:, axis] - _rest(system, axis, states).place).abs()
+            width = WIDTHS * (D[axis] / stiffness).sqrt().median()
+            found.append([axis, width.item(), torch.asinh(away.max() / width).item()])
+    return none.new_tensor(found).reshape(-1, 3)
 
 
-def functions(system: System, axes: torch.Tensor, x: torch.Tensor, order: int = 2) -> Functions:
-    """Those of fast coordinates ``axes: (k,)``, each at every level, at ``x: (n, d)``: ``m = k len(LEVELS)``.
+def rests(system: System, coordinates: torch.Tensor, x: torch.Tensor) -> list[Rest]:
+    """Those of fast ``coordinates: (k, 3)`` at ``x: (n, d)``."""
+    with torch.no_grad():
+        return [_rest(system, int(axis), x.detach()) for axis in coordinates[:, 0].tolist()]
+
+
+def offset(
+    system: System, rest: Rest, width: float, span: float, x: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``asinh((x_i - x_i*) / width) / span`` at ``x: (n, d)``, ``(n,)``, its gradient and the diagonal of its second
+    derivatives, ``(n, d)`` each."""
+    axis = rest.axis
+    away, first = x[:, axis] - rest.place, -rest.moves
+    first[:, axis] = 1.0
+    _, slopes = _force(system, axis, _with(x, axis, rest.place))
+
+    def force(y: torch.Tensor) -> torch.Tensor:
+        return system.drift(_with(y, axis, rest.place + ((y - x) * rest.moves).sum(1)))[:, axis]
+
+    # the force vanishes all along the resting places, so what it gains on a tangent of theirs is how they bend
+    bends = torch.stack([first_and_second(force, x, other)[2] for other in range(system.dim)], dim=1)
+    second = torch.where(rest.follows.unsqueeze(1), bends / slopes[:, axis, None], torch.zeros_like(bends))
+    steep = torch.rsqrt(away * away + width * width).unsqueeze(1)
+    second = steep * second - away.unsqueeze(1) * steep**3 * first * first
+    return torch.asinh(away / width) / span, steep * first / span, second / span
+
+
+def functions(system: System, rests: list[Rest], x: torch.Tensor, order: int = 2) -> Functions:
+    """Those of fast coordinates with ``rests`` at ``x: (n, d)``, each at every level: ``m = k len(LEVELS)``.
 
     Args:
         order: of the highest derivatives, 0 to 2.
     """
     empty = x.new_zeros(len(x), 0)
     parts = [[empty, empty.unsqueeze(2).expand(-1, -1, x.shape[1]), empty.unsqueeze(2).expand(-1, -1, x.shape[1])]]
-    parts += [_levelled(*_equilibrium(system, int(axis), x, order)) for axis in axes.tolist()]
+    parts += [_levelled(*_equilibrium(system, rest, x, order)) for rest in rests]
     return Functions(*(torch.cat(kind, dim=1) for kind in zip(*parts, strict=False)))
 
 
@@ -97,17 +151,15 @@ def _levelled(psi: torch.Tensor, first: torch.Tensor | None = None, second: torc
     return found
 
 
-def _equilibrium(system: System, axis: int, x: torch.Tensor, order: int) -> list[torch.Tensor]:
+def _equilibrium(system: System, rest: Rest, x: torch.Tensor, order: int) -> list[torch.Tensor]:
     """``Psi: (n,)`` of a coordinate, its gradient and the diagonal of its second derivatives, ``(n, d)`` each."""
-    here, D = x.detach(), _diagonal(system, x)[axis]
-    with torch.no_grad():
-        rest, moves = _rest(system, axis, here)
+    axis, here, D = rest.axis, x.detach(), _diagonal(system, x)[rest.axis]
     nodes, weights = (x.new_tensor(part) for part in np.polynomial.legendre.leggauss(NODES))
 
     def psi(y: torch.Tensor) -> torch.Tensor:
         # the end of the integral is known to first order around x, which two derivatives of Psi need: there the force
         # vanishes, or it lies on a wall and moves linearly
-        end = rest + ((y - here) * moves).sum(1)
+        end = rest.place + ((y - here) * rest.moves).sum(1)
         reach = y[:, axis] - end
         places = torch.stack([_with(y, axis, end + (1 + node) / 2 * reach) for node in nodes])
         return -reach * (weights @ system.drift(places)[..., axis]) / (2 * D)
@@ -120,8 +172,8 @@ def _equilibrium(system: System, axis: int, x: torch.Tensor, order: int) -> list
     return found
 
 
-def _rest(system: System, axis: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the force along ``axis`` leads from ``x: (n, d)``, ``(n,)``, and how that moves with ``x``, ``(n, d)``.
+def _rest(system: System, axis: int, x: torch.Tensor) -> Rest:
+    """Where the force along ``axis`` leads from ``x: (n, d)``.
 
     The first place where the force vanishes, found by doubling a step, then by the Illinois variant of regula falsi
     (Dowell, Jarratt, BIT 11, 168, 1971) and halving in turns, else a wall.
@@ -162,7 +214,7 @@ def _rest(system: System, axis: int, x: torch.Tensor) -> tuple[torch.Tensor, tor
     _, slopes = _force(system, axis, _with(x, axis, rest))
     follows = -slopes / slopes[:, axis, None]
     follows[:, axis] = 0.0
-    return rest, torch.where(met.unsqueeze(1), follows, moves)
+    return Rest(axis, rest, torch.where(met.unsqueeze(1), follows, moves), met)
 
 
 def _force(system: System, axis: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -242,6 +242,8 @@ class Landscape:
             own = {name for name in tensors if "." not in name}
             names = flow or own - set(BASE) == set(NAMES)
             reduced = sidecar.get("reduce")
+            # before there were offsets each fast coordinate had one number
+            names = names and (flow or tensors["fast"].shape[1:] == (3,))
             if not names or len(tensors["center"]) != (len(reduced["low"]) if reduced else described["dim"]):
                 raise KeyError("tensors")
         except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:

@@ -1,7 +1,7 @@
 """The diffusion between the inputs of a network: ``M_ef = D_ij (de/dx_i) (df/dx_j)``.
 
-``e`` is made of ``x_i`` and ``f`` of ``x_j``. Where the noise does not mix coordinates and no two inputs are made of
-one, it is a diagonal; in 52 dimensions that is a fiftieth of the numbers.
+Where the noise does not mix coordinates and every input is made of a coordinate of its own, it is a diagonal; in 52
+dimensions that is a fiftieth of the numbers.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ class Metric:
     @classmethod
     def between(cls, inputs: Inputs, D: torch.Tensor) -> Metric:
         """Of ``D``, ``(n, d, d)`` or its diagonal ``(n, d)``."""
-        first, axis = inputs.first, inputs.axis
+        first, axis, column = inputs.first, inputs.axis, inputs.column
         if D.ndim == 2 and len(axis.unique()) == len(axis):
             return cls(D[:, axis] * first * first)
-        D = torch.diag_embed(D) if D.ndim == 2 else D
-        return cls(D[:, axis][:, :, axis] * first.unsqueeze(2) * first.unsqueeze(1))
+        slopes = D.new_zeros(len(first), inputs.value.shape[1], D.shape[1])
+        slopes[:, column, axis] = first
+        noisy = slopes * D.unsqueeze(1) if D.ndim == 2 else slopes @ D
+        return cls(noisy @ slopes.mT)
 
     @property
     def diagonal(self) -> bool:

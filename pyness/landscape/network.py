@@ -1,16 +1,17 @@
 """The potential network: one layer of tanh units and quadratic monomials, every weight of it trained.
 
 Its potential is ``Phi(x) = sum_u c_u tanh(w_u . e(x) + b_u) + l . z + z . Q z + r . f(x) + fixed(x)``, with ``e`` the
-warped inputs (and those of wall layers, ``layers.py``) and ``z`` the plain ones, so that value, gradient and
-``div(D grad)`` come out of one forward pass in closed form, and so do their derivatives by the weights
-(``tangent.py``). With the monomials a Gaussian steady state is exact. ``f`` are functions given beforehand, in many
-dimensions: ``-log q`` of a mixture of Gaussians (``mixture.py``) and those of fast coordinates (``fast.py``). What is
-fixed is a confinement beyond the hull.
+warped inputs (and those of wall layers, ``layers.py``, and of fast coordinates, ``fast.py``) and ``z`` the plain ones,
+so that value, gradient and ``div(D grad)`` come out of one forward pass in closed form, and so do their derivatives by
+the weights (``tangent.py``). With the monomials a Gaussian steady state is exact. ``f`` are functions given beforehand,
+in many dimensions: ``-log q`` of a mixture of Gaussians (``mixture.py``) and those of fast coordinates (``fast.py``).
+What is fixed is a confinement beyond the hull.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,17 +44,28 @@ class Inputs:
     """Inputs of order one made of the coordinates, a periodic one giving two.
 
     Attributes:
-        value, first, second: ``(n, e)``, with the derivatives by the coordinate an input is made of.
-        axis: ``(e,)``, which coordinate that is.
+        value: ``(n, e)``.
+        first, second: ``(n, s)``, derivatives of one input by one coordinate each: of most there is one, since they are
+            made of one coordinate.
+        axis, column: ``(s,)``, which coordinate and which input that is.
     """
 
     value: torch.Tensor
     first: torch.Tensor
     second: torch.Tensor
     axis: torch.Tensor
+    column: torch.Tensor
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Inputs:
-        return Inputs(self.value[rows], self.first[rows], self.second[rows], self.axis)
+        return Inputs(self.value[rows], self.first[rows], self.second[rows], self.axis, self.column)
+
+    def along(self, axis: int) -> torch.Tensor:
+        """Derivatives of all inputs by one coordinate, ``(n, e)``."""
+        return self.collected((self.axis == axis) * self.first)
+
+    def collected(self, parts: torch.Tensor) -> torch.Tensor:
+        """``parts: (n, s)`` summed for each input, ``(n, e)``."""
+        return torch.zeros_like(self.value).index_add(1, self.column, parts)
 
 
 @dataclass(frozen=True)
@@ -91,9 +103,9 @@ class Network:
 
     Args:
         tensors: ``weights (e, u)``, ``bias (u,)``, ``output (u,)``, ``quadratic (f,)``, ``known (m,)``, and the fixed
-            ``center (d,)``, ``half_width (d,)``, ``variation (d, bins)``, ``layers (k, 4)``, ``fast (j,)``, all
-            float64; ``e`` counts the warped inputs and the layers, ``f = z + z (z + 1) / 2`` the plain inputs ``z``,
-            ``m`` the functions given beforehand; and those of a mixture, if any.
+            ``center (d,)``, ``half_width (d,)``, ``variation (d, bins)``, ``layers (k, 4)``, ``fast (j, 3)``, all
+            float64; ``e`` counts the warped inputs, fast coordinates and layers, ``f = z + z (z + 1) / 2`` the plain
+            inputs ``z``, ``m`` the functions given beforehand; and those of a mixture, if any.
         system: gives the boundary of each coordinate, the kind of ``D``, and the drift of fast coordinates.
     """
 
@@ -126,10 +138,10 @@ class Network:
         layers = cloud.new_zeros(0, 4) if layers is None else layers
         tensors = {
             "center": center, "half_width": half_width, "variation": measure(system, cloud, center, half_width),
-            "layers": layers, "fast": cloud.new_zeros(0) if coordinates is None else coordinates,
+            "layers": layers, "fast": cloud.new_zeros(0, 3) if coordinates is None else coordinates,
         }  # fmt: skip
         network = cls(tensors, system)
-        inputs = network._inputs(cloud, warped=True).value
+        inputs = network.places(cloud, 0).units.value
         e, isotropic = inputs.shape[1] - len(layers), count // 2
         inputs = inputs[:, :e]
         wide, at = (
@@ -141,7 +153,8 @@ class Network:
         tensors["weights"] = torch.cat([weights, weights.new_zeros(count, len(layers))], dim=1).mT.contiguous()
         tensors["bias"] = torch.cat([-(wide * at).sum(1).to(cloud), steep_bias])
         tensors["output"] = cloud.new_zeros(count)
-        tensors["quadratic"] = cloud.new_zeros(e + e * (e + 1) // 2)
+        z = network.dim + len(network.periodic)
+        tensors["quadratic"] = cloud.new_zeros(z + z * (z + 1) // 2)
         middle = torch.arange(len(fast.LEVELS), device=cloud.device) == len(fast.LEVELS) // 2
         tensors["known"] = middle.to(cloud).repeat(len(tensors["fast"]))
         if base is not None:
@@ -152,7 +165,7 @@ class Network:
     def with_layer_units(self, points: torch.Tensor, count: int, generator: torch.Generator) -> Network:
         """The same potential with ``count`` more units, which switch around some of ``points: (n, d)`` in layers."""
         chosen = points[torch.randint(0, len(points), (count,), generator=generator)]
-        inputs = self._inputs(chosen, warped=True).value
+        inputs = self.places(chosen, 0).units.value
         weights = _any_way(count, inputs.shape[1], generator).to(points)
         more = {"weights": weights.mT, "bias": -(weights * inputs).sum(1), "output": points.new_zeros(count)}
         return self.with_tensors(
@@ -211,8 +224,9 @@ class Network:
 
         It is functions of the fast coordinates that are costly to differentiate.
         """
-        known = self._known(x, order)
-        return Places(x, self._inputs(x, warped=True), self._inputs(x, warped=False), known, *self._fixed(x))
+        rests = fast.rests(self.system, self.tensors["fast"], x)
+        units, plain = self._inputs(x, rests, warped=True), self._inputs(x, (), warped=False)
+        return Places(x, units, plain, self._known(x, rests, order), *self._fixed(x))
 
     def value(self, at: Places) -> torch.Tensor:
         """``Phi``, ``(n,)``."""
@@ -234,7 +248,8 @@ class Network:
         slope = 1 - t * t
         bent = (-2 * t * slope * c * Metric.between(at.units, D).form(weights)).sum(1)
         stretched = stretch(D)
-        bent = bent + ((slope * c) @ weights.mT * stretched[:, at.units.axis] * at.units.second).sum(1)
+        by_input = (slope * c) @ weights.mT
+        bent = bent + (by_input[:, at.units.column] * stretched[:, at.units.axis] * at.units.second).sum(1)
         z, symmetric = at.plain, form + form.mT
         bent = bent + Metric.between(z, D).contracted(symmetric)
         bent = bent + ((linear + z.value @ symmetric) * stretched[:, z.axis] * z.second).sum(1)
@@ -257,7 +272,8 @@ class Network:
 
     def _derivatives(self, at: Places, t: torch.Tensor) -> torch.Tensor:
         linear, form = self.monomials()
-        by_units = ((1 - t * t) * self.tensors["output"]) @ self.tensors["weights"].mT * at.units.first
+        by_input = ((1 - t * t) * self.tensors["output"]) @ self.tensors["weights"].mT
+        by_units = by_input[:, at.units.column] * at.units.first
         by_plain = (linear + at.plain.value @ (form + form.mT)) * at.plain.first
         fixed = at.fixed_first + self.tensors["known"] @ at.known.first
         return fixed.index_add(1, at.units.axis, by_units).index_add(1, at.plain.axis, by_plain)
@@ -274,8 +290,8 @@ class Network:
         second = torch.diag_embed(second) if self.full else second
         return value, first, second
 
-    def _known(self, x: torch.Tensor, order: int) -> fast.Functions:
-        found = fast.functions(self.system, self.tensors["fast"], x, order)
+    def _known(self, x: torch.Tensor, rests: list[fast.Rest], order: int) -> fast.Functions:
+        found = fast.functions(self.system, rests, x, order)
         if self.base is None:
             return found
         if order == 0:
@@ -286,7 +302,7 @@ class Network:
         both = zip(mixture, (found.value, found.first, found.second), strict=False)
         return fast.Functions(*(torch.cat(pair, dim=1) for pair in both))
 
-    def _inputs(self, x: torch.Tensor, warped: bool) -> Inputs:
+    def _inputs(self, x: torch.Tensor, rests: Sequence[fast.Rest], warped: bool) -> Inputs:
         center, half = self.tensors["center"], self.tensors["half_width"]
         columns, first, second, axes = [], [], [], []
         for axis in range(self.dim):
@@ -305,13 +321,23 @@ class Network:
             first.append(du / half[axis])
             second.append(ddu / half[axis] ** 2)
             axes.append(axis)
+        slots = list(range(len(axes)))
+        for rest, (_, width, span) in zip(rests, self.tensors["fast"].tolist(), strict=False):
+            value, gradient, bend = fast.offset(self.system, rest, width, span, x)
+            slots += [len(columns)] * self.dim
+            axes += range(self.dim)
+            columns.append(value)
+            first += gradient.unbind(1)
+            second += bend.unbind(1)
         for axis, position, inwards, width in self.tensors["layers"].tolist() if warped else ():
             near = torch.exp((position - x[:, int(axis)]) * inwards / width)
+            slots.append(len(columns))
+            axes.append(int(axis))
             columns.append(near)
             first.append(-inwards / width * near)
             second.append(near / width**2)
-            axes.append(int(axis))
-        return Inputs(*(torch.stack(part, dim=1) for part in (columns, first, second)), torch.tensor(axes).to(x.device))
+        parts = (torch.stack(part, dim=1) for part in (columns, first, second))
+        return Inputs(*parts, *(torch.tensor(part).to(x.device) for part in (axes, slots)))
 
 
 def known_curvature(at: Places, D: torch.Tensor) -> torch.Tensor:

@@ -29,15 +29,14 @@ def value_rows(network: Network, at: Places, outer: bool = False) -> torch.Tenso
 def gradient_rows(network: Network, at: Places, axis: int, outer: bool = False) -> torch.Tensor:
     """``d (d Phi / d x_axis) / d theta``, ``(n, P)``."""
     t, weights, c = network.activations(at), network.tensors["weights"], network.tensors["output"]
-    own = (at.units.axis == axis).to(t)
-    slope = 1 - t * t
-    along = (own * at.units.first) @ weights
-    z, dz = at.plain.value, (at.plain.axis == axis).to(t) * at.plain.first
+    slope, own = 1 - t * t, at.units.along(axis)
+    along = own @ weights
+    z, dz = at.plain.value, at.plain.along(axis)
     a, b = _pairs(z)
     parts = [slope * along, dz, dz[:, a] * z[:, b] + z[:, a] * dz[:, b], at.known.first[:, :, axis]]
     if not outer:
         bend = -2 * t * slope * c * along
-        turned = [(slope * c) * (own * at.units.first)[:, e, None] for e in range(len(weights))]
+        turned = [(slope * c) * own[:, e, None] for e in range(len(weights))]
         parts += [bend, *(one + two for one, two in zip(_by_input(bend, at.units), turned, strict=True))]
     return torch.cat(parts, dim=1)
 
@@ -67,7 +66,7 @@ def residual_rows(network: Network, system: System, at: Places, along: torch.Ten
 
 def _push(inputs: Inputs, D: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
     """What multiplies first derivatives by an input in ``D : grad grad - along . grad``, ``(n, e)``."""
-    return stretch(D)[:, inputs.axis] * inputs.second - along[:, inputs.axis] * inputs.first
+    return inputs.collected(stretch(D)[:, inputs.axis] * inputs.second - along[:, inputs.axis] * inputs.first)
 
 
 def _by_input(slope: torch.Tensor, inputs: Inputs) -> list[torch.Tensor]:

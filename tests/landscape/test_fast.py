@@ -42,13 +42,33 @@ def _on_the_tube(count: int, seed: int, width: float = 1.0) -> torch.Tensor:
     return x
 
 
+def _check_offset(system: pyness.System, axis: int, rest, x: torch.Tensor) -> None:
+    """Against where the force vanishes in closed form."""
+    coordinate = _coordinate(axis)
+    _, width, span = coordinate[0].tolist()
+    found = fast.offset(system, fast.rests(system, coordinate, x)[0], width, span, x)
+
+    def expected(x: torch.Tensor) -> torch.Tensor:
+        return torch.asinh((x[..., axis] - rest(x)) / width) / span
+
+    torch.testing.assert_close(found[0], expected(x), rtol=1e-7, atol=1e-7)
+    for j in range(system.dim):
+        for derived, exact in zip(found[1:], first_and_second(lambda x: expected(x), x, j)[1:], strict=True):
+            torch.testing.assert_close(derived[:, j], exact, rtol=1e-6, atol=1e-6 * (1 + exact.abs().max().item()))
+
+
 def _levelled(psi):
     """What ``functions`` shall return of a potential in closed form."""
     return lambda x: torch.stack([-torch.logaddexp(-psi(x), torch.full_like(psi(x), -c)) for c in fast.LEVELS], -1)
 
 
+def _coordinate(axis: int) -> torch.Tensor:
+    """What ``find`` shall return if that one is fast, the tube 0.01 wide on the scale of its offsets."""
+    return torch.tensor([[axis, 0.01, 5.0]], dtype=torch.float64)
+
+
 def _check(system: pyness.System, axis: int, psi, x: torch.Tensor) -> None:
-    found, expected = fast.functions(system, torch.tensor([float(axis)]), x), _levelled(psi)
+    found, expected = fast.functions(system, fast.rests(system, _coordinate(axis), x), x), _levelled(psi)
     torch.testing.assert_close(found.value, expected(x), rtol=1e-7, atol=1e-7)
     for j in range(system.dim):
         _, first, second = first_and_second(expected, x, j)
@@ -58,6 +78,10 @@ def _check(system: pyness.System, axis: int, psi, x: torch.Tensor) -> None:
 
 def test_linear_force_gives_the_parabola_around_where_it_rests():
     _check(SYSTEM, 2, lambda x: STIFF * (x[..., 2] - _follower(x)).square() / (2 * D), _on_the_tube(200, 1, 3.0))
+
+
+def test_offset_from_where_it_rests():
+    _check_offset(SYSTEM, 2, _follower, _on_the_tube(200, 1, 3.0))
 
 
 @pytest.mark.parametrize("edge", ["side", "linear wall"])
@@ -77,6 +101,7 @@ def test_force_into_a_wall_gives_the_distance_to_it(edge):
     x = system.domain.uniform(200, torch.Generator().manual_seed(2), dtype=torch.float64)
     away = (lambda x: x[..., 1]) if side else (lambda x: x[..., 0] - x[..., 1])
     _check(system, 1, lambda x: strength(x) * away(x) / D, x)
+    _check_offset(system, 1, lambda x: x[..., 1] - away(x) * (1.0 if side else -1.0), x)
 
 
 def test_saturating_force():
@@ -92,15 +117,16 @@ def test_saturating_force():
     )  # fmt: skip
     x = system.domain.uniform(300, torch.Generator().manual_seed(3), dtype=torch.float64)
     x[:, 1] = 0.3 * x[:, 0].square() + 2 * w * x[:, 1]
-    found = fast.functions(system, torch.tensor([1.0]), x)
+    found = fast.functions(system, fast.rests(system, _coordinate(1), x), x)
     expected = _levelled(lambda x: k * w / D * torch.log(torch.cosh(offset(x))))(x)
     torch.testing.assert_close(found.value, expected, rtol=1e-4, atol=1e-4)
+    _check_offset(system, 1, lambda x: 0.3 * x[..., 0].square(), x)
 
 
 def test_rows_of_a_network_with_fast_coordinates():
     """Closed forms by weights, in the presence of functions that have derivatives of their own."""
     x, generator = _on_the_tube(40, 4, 2.0), torch.Generator().manual_seed(0)
-    network = Network.draw(SYSTEM, _on_the_tube(1000, 5), 6, generator, coordinates=torch.tensor([2.0]).double())
+    network = Network.draw(SYSTEM, _on_the_tube(1000, 5), 6, generator, coordinates=_coordinate(2))
     assert network.laplacian.endswith("; of each law of 1 fast coordinates 5 nested forward passes")
     assert network.tensors["known"].tolist() == [0.0, 1.0, 0.0]
     noise = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
@@ -109,7 +135,7 @@ def test_rows_of_a_network_with_fast_coordinates():
 
 
 def test_finds_the_fast_coordinate_and_no_other():
-    assert fast.find(SYSTEM, _on_the_tube(2000, 6)).tolist() == [2.0]
+    assert fast.find(SYSTEM, _on_the_tube(2000, 6))[:, 0].tolist() == [2.0]
 
 
 @pytest.mark.parametrize("name", ["gaussian-mixture-12d", "ornstein-uhlenbeck", "limit-cycle"])
@@ -152,7 +178,7 @@ def test_landscape_of_a_thin_curved_tube():
     landscape = pyness.fit_landscape(
         SYSTEM, samples, seed=0, units=6, steps=5, points=1000, contrast=2000, progress=False
     )
-    assert landscape.network.tensors["fast"].tolist() == [2.0]
+    assert landscape.network.tensors["fast"][:, 0].tolist() == [2.0]
     judged = samples.split(0.5, seed=0)[0]
     found = certify(SYSTEM, judged, landscape.current_velocity, landscape.velocity_and_divergence)
     assert found.relative.value < 0.02

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import pyness
 from pyness.errors import InputError, StoreError
@@ -178,6 +178,13 @@ def test_truncated_weights(saved, keep):
 def test_foreign_weights(saved):
     save_file({"weights": torch.zeros(3, 2)}, str(saved))
     with pytest.raises(StoreError, match="damaged or no landscape"):
+        Landscape.load(saved)
+
+
+def test_weights_of_an_earlier_version(saved):
+    tensors = load_file(str(saved))
+    save_file(tensors | {"fast": torch.zeros(0)}, str(saved))
+    with pytest.raises(StoreError, match="train it again"):
         Landscape.load(saved)
 
 

@@ -16,21 +16,27 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("axis", [[2, 0, 1], [0, 0, 1, 2]])
+# inputs of one coordinate each, two of one coordinate, one of two coordinates
+@pytest.mark.parametrize(
+    ("axis", "column"), [([2, 0, 1], [0, 1, 2]), ([0, 0, 1, 2], [0, 1, 2, 3]), ([0, 1, 2, 0, 2], [0, 1, 2, 3, 3])]
+)
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_the_diagonal_says_all_there_is(kind, axis):
+def test_the_diagonal_says_all_there_is(kind, axis, column):
     system = pyness.System("any", 3, lambda x: -x, KINDS[kind])
     generator = torch.Generator().manual_seed(0)
     x, first = (torch.randn(5, n, generator=generator, dtype=torch.float64) for n in (3, len(axis)))
-    weights = torch.randn(len(axis), 4, generator=generator, dtype=torch.float64)
-    inputs = Inputs(first, first, first, torch.tensor(axis))
+    e = max(column) + 1
+    weights = torch.randn(e, 4, generator=generator, dtype=torch.float64)
+    inputs = Inputs(first[:, :e], first, first, torch.tensor(axis), torch.tensor(column))
     found = Metric.between(inputs, own_diffusion(system, x))
     assert found.diagonal == (kind != "matrix" and len(axis) == 3)
-    full = full_diffusion(system, x)[:, axis][:, :, axis] * first.unsqueeze(2) * first.unsqueeze(1)
+    each = full_diffusion(system, x)[:, axis][:, :, axis] * first.unsqueeze(2) * first.unsqueeze(1)
+    owner = torch.eye(e, dtype=torch.float64)[column]
+    full = owner.mT @ each @ owner
     torch.testing.assert_close(found.form(weights), torch.einsum("nef,eu,fu->nu", full, weights, weights))
-    for e in range(len(axis)):
-        torch.testing.assert_close(found.along(e, weights), full[:, e] @ weights)
-    a, b = torch.triu_indices(len(axis), len(axis))
+    for k in range(e):
+        torch.testing.assert_close(found.along(k, weights), full[:, k] @ weights)
+    a, b = torch.triu_indices(e, e)
     torch.testing.assert_close(found.pairs(a, b), full[:, a, b])
-    matrix = weights @ weights.mT + torch.ones(len(axis), len(axis), dtype=torch.float64).tril()
+    matrix = weights @ weights.mT + torch.ones(e, e, dtype=torch.float64).tril()
     torch.testing.assert_close(found.contracted(matrix), torch.einsum("nef,ef->n", full, matrix))
