@@ -14,6 +14,7 @@ from pyness.estimators.score_free import active_work_per_walker, check_samples, 
 from pyness.estimators.stationarity import family
 from pyness.sampling import Samples
 from pyness.systems import ParticleSystem, System
+from pyness.systems.derivatives import value_and_divergence
 
 __all__ = ["Block", "ScoreCertificate", "blocks_of", "certify_score", "noisy"]
 
@@ -51,14 +52,15 @@ class ScoreCertificate:
 
     Attributes:
         epr: entropy production rate with zero-mean control variates, from what ``epr_from`` says; where some
-            coordinates have no noise, of the others, ``E[v_g^2] / gamma = E[lap U]``.
-        score_free: from ``E[F_v . D^{-1} F_v + div F_v]``, without control variates.
+            coordinates have no noise, of the others, ``E[v_b . D^{-1} v_b]``, which of activities is ``E[lap U]``.
+        score_free: from ``E[F_v . D^{-1} F_v + div F_v]``, without control variates; where some coordinates have no
+            noise, over the others, less the divergence over those.
         defect: ``C = E[v . s_t]``, 0 for a gradient; where some coordinates have no noise, ``E[v . (s_t - s)]`` of the
             others, 0 for the true score.
         excess: ``E|s_t - s|_D^2``.
         upper: ``upper + 2 C`` of the candidate; a bound for every score.
         lower: ``epr - excess``; a bound for every score.
-        relative: the excess over ``-E[div F]``, which is ``E|s|_D^2`` where all coordinates have noise.
+        relative: the excess over ``-E[div F]``, which is ``E|s|_D^2`` of the coordinates with noise.
         against_current: the excess over ``epr``: relative to the departure from equilibrium where the score of
             equilibrium is known, which is the stricter measure.
         blocks: by name, the entropy production of groups of coordinates, bounded.
@@ -135,6 +137,9 @@ def certify_score(
                 (phi * system.diffusion.solve(x, phi)).sum(-1),
                 (F * system.diffusion.solve(x, F)).sum(-1) + div,
             ]
+        else:
+            D = system.diffusion(x).expand(system.dim)[loud]
+            columns += [(F[:, loud].square() / D).sum(-1), _drift_divergence(system, x, loud)]
         for mask in masks.values():
             columns += _block_terms(system, x, F, s, terms, mask.to(x.device))
         columns = torch.stack(columns, dim=-1)
@@ -147,10 +152,10 @@ def certify_score(
 
     walled = samples.walls is not None and len(samples.walls) > 0
     surface = surface_per_walker(system, samples, pushed) if walled else torch.zeros(samples.walkers, 2).to(volume)
-    # E[v . s] vanishes over all coordinates; over those with noise it is minus what they produce
-    own = 0.0 if complete else system.n_particles * system.activity.divergence(system.activity_dim)
     fisher = fisher_per_walker(system, samples)
-    defect = volume[:, 0] - surface[:, 0] + (0.0 if complete else fisher + own)
+    # E[v . s] vanishes over all coordinates; over those with noise it is E[div F] over the others
+    passed = 0.0 if complete else -fisher - volume[:, 3]
+    defect = volume[:, 0] - surface[:, 0] - passed
     excess = volume[:, 1] - 2 * surface[:, 0] + surface[:, 1]
     controls = volume_per_walker(samples, lambda x: family(system, samples).generator(system, x))
     found_defect = controlled(defect, controls)
@@ -158,18 +163,21 @@ def certify_score(
     if trusted:
         controls = torch.cat([controls, defect.unsqueeze(1)], dim=1)
     if complete:
-        raw = volume[:, 3] - surface[:, 1]
-        upper, first = volume[:, 2] + 2 * defect, 4
-        quoted, origin = raw, "score-free form"
-        if works(system):
-            quoted, origin = active_work_per_walker(system, samples), "active work"
-    else:
-        raw, first = fisher + own, 2
+        raw, origin = volume[:, 3] - surface[:, 1], "score-free form"
+        upper = volume[:, 2] + 2 * defect
+    elif isinstance(system, ParticleSystem):
+        # the law of the activities alone is known, and with it all but this
+        raw, origin = -passed, "E[lap U]"
         upper = raw + excess
-        quoted, origin = raw, "E[lap U]"
+    else:
+        raw, origin = volume[:, 2] + volume[:, 3] - passed, "score-free form"
+        upper = raw + excess
+    quoted = raw
+    if works(system):
+        quoted, origin = active_work_per_walker(system, samples), "active work"
     blocks = {}
     for index, name in enumerate(masks):
-        lower, naive = volume[:, first + 2 * index], volume[:, first + 2 * index + 1]
+        lower, naive = volume[:, 4 + 2 * index], volume[:, 5 + 2 * index]
         values = (lower, lower + excess, naive, 0.5 * (lower + naive))
         blocks[name] = Block(*(controlled(value, controls) for value in values))
     return ScoreCertificate(
@@ -215,7 +223,10 @@ def _block_terms(
     return [2 * ((F[:, mask] * phi / D).sum(-1) + div) - naive, naive]
 
 
-def _drift_divergence(system: ParticleSystem, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _drift_divergence(system: System, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """``div F`` over the coordinates of ``mask``, ``(n,)``; of particles all positions or all activities."""
+    if not isinstance(system, ParticleSystem):
+        return value_and_divergence(system.drift, x, mask.nonzero().flatten().tolist())[1]
     activity = system.n_particles * system.activity.divergence(system.activity_dim)
     if not bool(mask[0]):
         return torch.full(x.shape[:1], activity, dtype=x.dtype, device=x.device)

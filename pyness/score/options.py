@@ -10,7 +10,7 @@ from pyness.numbers import check_number, check_whole
 from pyness.sampling import Samples
 from pyness.score import losses
 from pyness.score.paths import steerable
-from pyness.systems import ParticleSystem, System
+from pyness.systems import System
 
 __all__ = ["check"]
 
@@ -72,12 +72,6 @@ def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) 
         raise InputError(
             f"system {system.name!r} has reflecting walls, where score matching needs surface terms",
             "learn its landscape: pyness.fit_landscape",
-        )
-    if not isinstance(system, ParticleSystem) and not bool(noisy(system).all()):
-        quiet = ", ".join(v for v, loud in zip(system.variables, noisy(system).tolist(), strict=True) if not loud)
-        raise InputError(
-            f"{quiet} of {system.name!r} has no noise, and a score of the others alone no certificate",
-            "give it a little noise",
         )
     if not system.diffusion.constant or system.diffusion.kind == "matrix":
         raise InputError(f"the noise of {system.name!r} is no constant diagonal", "learn its landscape instead")

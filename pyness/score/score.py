@@ -141,7 +141,8 @@ class Score:
 
         Of the samples it was trained on only the walkers held out count; of any other samples all. ``epr`` is the
         score-free value with zero-mean control variates. Where the positions have no noise the total does not exist,
-        and ``epr`` is the activity part ``E[v_g^2] / gamma``, which is known exactly from the forces.
+        and ``epr`` is the activity part ``E[v_g^2] / gamma``, which is known exactly from the forces; of a plain system
+        that of the coordinates with noise.
 
         Raises:
             InputError: no samples, or of another dimension.
@@ -167,8 +168,14 @@ class Score:
                 f"the defect is {abs(found.defect.z):.1f} standard errors from 0, and of a gradient it is 0: the "
                 "samples are not stationary, or forces are no gradient; it takes no noise out of the entropy production"
             )
-        if not found.complete:
+        particles = isinstance(self.system, ParticleSystem)
+        if not found.complete and particles:
             notes.append("positions have no noise of their own: the EPR is the activity part, E[v_g^2] / gamma")
+        elif not found.complete:
+            notes.append(
+                f"{self._quiet()} has no noise: the EPR is that of the others, E[v . D^{{-1}} v], as if all variables "
+                "were even under time reversal; of velocities, which are odd, it is none"
+            )
         moving = not found.epr.value <= 3 * found.epr.stderr
         if moving and found.against_current.value > UNRESOLVED:
             notes.append(
@@ -176,14 +183,14 @@ class Score:
                 "learnt are off by as much; learn longer, from more samples, or from samples of this system"
             )
         extra: dict[str, Any] = {
-            "convention": CONVENTION if isinstance(self.system, ParticleSystem) else "all variables even",
-            "epr_of": "all coordinates" if found.complete else "activity",
+            "convention": CONVENTION if particles else "all variables even",
+            "epr_of": "all coordinates" if found.complete else "activity" if particles else "coordinates with noise",
             "epr_from": found.epr_from,
             "excess": found.excess.to_dict(),
             "error_against_current": found.against_current.to_dict(),
             "parts": {name: block.to_dict() for name, block in found.blocks.items()},
         }
-        if isinstance(self.system, ParticleSystem) and samples.stats:
+        if particles and samples.stats:
             # burn-in included: how long a trajectory is against the memory of its activities
             covered = extra["persistence_times"] = samples.times[-1].item() * self.system.activity.rate
             if covered < COVERED:
@@ -208,6 +215,11 @@ class Score:
             states=judged.walkers * judged.snapshots,
             extra=extra,
         )
+
+    def _quiet(self) -> str:
+        """Names of the coordinates without noise."""
+        loud = noisy(self.system).tolist()
+        return ", ".join(name for name, own in zip(self.system.variables, loud, strict=True) if not own)
 
     def _regions(self, samples: Samples) -> dict[str, Any]:
         """Shares of particles and of the activity part, and its mean per particle, by phase."""

@@ -9,7 +9,7 @@ forward at belongs to the process and not to the thread, so blocks of walkers in
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -32,10 +32,12 @@ def divergence(field: Field, x: torch.Tensor) -> torch.Tensor:
     return value_and_divergence(field, x)[1]
 
 
-def value_and_divergence(field: Field, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The field ``(..., d)`` and its divergence ``(...,)`` at ``x: (..., d)``."""
+def value_and_divergence(
+    field: Field, x: torch.Tensor, axes: Iterable[int] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The field ``(..., d)`` and its divergence ``(...,)`` at ``x: (..., d)``, over ``axes`` or all of them."""
     value, total = None, 0.0
-    for axis in range(x.shape[-1]):
+    for axis in range(x.shape[-1]) if axes is None else axes:
         value, tangent = _push(field, x, axis)
         total = total + tangent[..., axis]
     return value, total

@@ -99,6 +99,54 @@ def test_without_noise_of_the_positions_the_activity_part_is_certified(mix, exce
     assert list(found.blocks) == ["activity"]
 
 
+#: Linear systems ``dz = -A z dt + noise``, of which the first coordinates have no noise: an oscillator in equilibrium,
+#: and one of three coordinates that leaks (``div_a F != 0``), feels itself and is fed from the third.
+DEGENERATE = {
+    "oscillator": ([[0.0, -1.0], [1.5, 0.5]], [0.0, 0.5 * 0.8]),
+    "driven": ([[0.3, -1.0, 0.4], [1.2, 0.8, -0.7], [-0.5, 0.6, 0.9]], [0.0, 0.5, 0.2]),
+}
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.6])
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_coordinates_without_noise_of_plain_systems_leave_the_others_certified(name, wrong):
+    A, D = (torch.tensor(values, dtype=torch.float64) for values in DEGENERATE[name])
+    system = pyness.System(name, len(D), lambda x: -x @ A.mT.to(x), D.tolist())
+    S = covariance(A, D)
+    loud = D > 0
+    exact = -torch.linalg.inv(S) * loud[:, None]
+    off = wrong * torch.tensor([[0.4, 0.5, -0.3], [0.7, -0.2, 0.6], [0.1, 0.5, 0.3]]).double()[: len(D), : len(D)]
+    off = off * loud[:, None]
+    learnt = exact + off
+
+    def score(x):
+        return x @ learnt.mT, (D * learnt.diagonal()).expand(x.shape)
+
+    found = certify_score(system, gaussian(system, 40_000, 10), score, gradient=True)
+    v = (-A - D[:, None] * exact) * loud[:, None]
+    inverse = torch.where(loud, 1 / D, 0.0)
+
+    def mean(left, weight, right):
+        """``E[l . weight r]`` of the linear fields ``left`` and ``right``."""
+        return torch.einsum("i,ij,jk,ik->", weight, left, S, right).item()
+
+    epr, excess, defect = mean(v, inverse, v), mean(off, D, off), mean(v, loud.double(), off)
+    if name == "oscillator":
+        assert epr == pytest.approx(1.5 / 0.5)  # k / gamma, in equilibrium: velocities are odd
+    assert mean(exact, D, exact) == pytest.approx(A.trace().item())  # E|s_b|_D^2 = -E[div F]
+    expected = {
+        "epr": epr, "score_free": epr, "defect": defect, "excess": excess, "upper": epr + excess,
+        "lower": epr - excess, "relative": excess / A.trace().item(), "against_current": excess / epr,
+    }  # fmt: skip
+    for key, value in expected.items():
+        estimate = getattr(found, key)
+        assert abs(estimate.value - value) < 4 * estimate.stderr + 1e-9, key
+        assert estimate.stderr < 0.05, key
+    assert (found.complete, found.gradient, found.epr_from) == (False, None, "score-free form")
+    assert not found.blocks
+    assert found.by_particle is None
+
+
 def test_each_particle_has_its_share_of_the_error():
     # of the first particle the score of equilibrium, whose error is lap_i U, of the others the exact one
     system = get("aoup-harmonic", n_particles=3, space_dim=2, eps=0.0)

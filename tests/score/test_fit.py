@@ -429,11 +429,26 @@ def test_particles_of_other_species_are_refused_on_every_way(tmp_path):
     assert score.transferred(many).score(y).shape == y.shape
 
 
-def test_a_coordinate_without_noise_is_refused_before_the_training():
-    system = System("underdamped", 2, lambda x: torch.stack([x[..., 1], -x[..., 0] - x[..., 1]], -1), [0.0, 1.0])
-    samples = pyness.Samples.from_states(system, torch.randn(20, 2, generator=torch.Generator().manual_seed(0)))
-    with pytest.raises(InputError, match="x1 of 'underdamped' has no noise"):
-        fit_score(system, samples)
+def test_the_score_of_a_velocity_is_learnt_where_the_position_has_no_noise():
+    # an oscillator in equilibrium, where s_v = -v / T with T = 1 / 2
+    system = System(
+        "underdamped", 2, lambda x: torch.stack([x[..., 1], -2 * x[..., 0] - x[..., 1]], -1), [0.0, 0.5],
+        variables=["x", "v"],
+    )  # fmt: skip
+    score = fit_score(system, gaussian(system, 8000), steps=150, batch=256, width=16, progress=False)
+    fresh = gaussian(system, 4000, seed=3)
+    x = fresh.states[:, 0]
+    assert torch.isnan(score.score(x)[:, 0]).all()
+    off = score.score(x)[:, 1] + 2 * x[:, 1]
+    true = (0.5 * off.square()).mean().item()
+    assert true < 0.02 * 1.0  # of E|s_v|_D^2 = -div F
+    report = score.report(fresh)
+    assert abs(report.gradient_error.value - true) < 4 * report.gradient_error.stderr
+    assert abs(report.epr.value - 2.0) < 4 * report.epr.stderr + 1e-9  # k / gamma, and no entropy production
+    assert report.extra["epr_of"] == "coordinates with noise"
+    assert any("x has no noise: the EPR is that of the others" in note for note in report.warnings)
+    with pytest.raises(InputError, match="which has coordinates without noise; leave it out"):
+        fit_score(system, fresh, residual=1.0, progress=False)
 
 
 @pytest.mark.parametrize(
