@@ -226,6 +226,16 @@ def test_what_is_left_to_sample():
     assert one.settings["plan"]["start"] == "given"
 
 
+def test_the_start_of_particles_is_written_down():
+    system = pyness.systems.get("aoup-mips", n_particles=12)
+    plan = {"walkers": 8, "burn_in": 0.4, "snapshots": 1, "spacing": 0.4, "seeds": 1, "engine": "torch"}
+    for options, start in (({}, "clustered"), ({"start": "uniform"}, "uniform")):
+        found = pyness.compare_solvers(system, ["EM:split=true,dt=0.1"], progress=False, **plan, **options)
+        assert found.settings["plan"]["start"] == start
+    with pytest.raises(InputError, match="start is 'clusterd'; give 'uniform' or 'clustered'"):
+        pyness.compare_solvers(system, ["EM:split=true,dt=0.1"], progress=False, start="clusterd", **plan)
+
+
 def test_seeds_of_portions_differ():
     budget = Budget(1, evaluations=1.0)
     assert budget.seed(7, 0) == 7
