@@ -20,8 +20,8 @@ from pyness.compare.runs import Task, candidate, full_name, of_samples
 from pyness.errors import InputError, InterruptedRun, LimitError, PynessError, SolverError, UnknownNameError
 from pyness.files import write_whole
 from pyness.sampling import Resolved, Samples, resolve, sample
+from pyness.sampling.identity import equations
 from pyness.sampling.portions import start_kind
-from pyness.sampling.run import equations
 from pyness.systems import System
 
 __all__ = ["Comparison", "adaptive_solvers", "compare_solvers"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import math
 import platform
@@ -18,8 +17,9 @@ import torch
 from tqdm import tqdm
 
 import pyness
-from pyness.errors import InputError, InterruptedRun, LimitError, SamplingError, StoreError
+from pyness.errors import InputError, InterruptedRun, LimitError, SamplingError
 from pyness.sampling.engines import Block, BlockResult, Engine, Job
+from pyness.sampling.identity import digest, equations, refuse_other_run
 from pyness.sampling.limit import Limit
 from pyness.sampling.plan import Plan
 from pyness.sampling.portions import Round, block_rows, given_start, rounds
@@ -32,7 +32,7 @@ from pyness.sampling.walls import Walls
 from pyness.solvers import Solver
 from pyness.systems import ParticleSystem, System
 
-__all__ = ["equations", "sample"]
+__all__ = ["sample"]
 
 log = logging.getLogger("pyness")
 
@@ -189,7 +189,7 @@ class _Run:
             "options": dict(self.solver.options),
             "engine": {"name": engine.name, **engine.describe()},
             "plan": plan.to_dict(),
-            "start": self.start if isinstance(self.start, str) else _digest(self.start),
+            "start": self.start if isinstance(self.start, str) else digest(self.start),
             "versions": {"pyness": pyness.__version__, "torch": torch.__version__, "python": platform.python_version()},
             "block": {
                 "rows": self.rows,
@@ -207,28 +207,13 @@ class _Run:
             return None
         if resume and Path(path).exists():
             store = Store.reopen(path)
-            self._refuse_other_run(store, attributes)
+            refuse_other_run(store, attributes)
             attributes["progress"] = store.attributes["progress"]
             return store
         if overwrite:
             Store.discard(path)
         shape = (self.plan.walkers, self.plan.snapshots, self.system.dim)
         return Store.create(path, attributes, shape, self.rows, stepped=self.solver.adaptive)
-
-    def _refuse_other_run(self, store: Store, attributes: Mapping[str, Any]) -> None:
-        there = store.attributes
-        for key in ("system", "equations", "algorithm", "options", "engine", "plan", "start", "versions"):
-            mine, theirs = _plain(attributes[key]), there.get(key)
-            if mine != theirs:
-                what = key
-                if isinstance(mine, dict) and isinstance(theirs, dict):
-                    names = [name for name in mine if mine[name] != theirs.get(name)]
-                    what = ", ".join(
-                        f"{key}.{name} ({theirs.get(name)!r} there, {mine[name]!r} here)" for name in names
-                    )
-                raise StoreError(
-                    f"{store.path} is another run: it differs in {what or key}", "give its settings, or another path"
-                )
 
     def _result(
         self, engine: Engine, store: Store | None, attributes: dict[str, Any]
@@ -385,20 +370,3 @@ class _Run:
         if failed:
             log.warning("%d of %d walkers blew up and are left out; see samples.failures", failed, done)
         return samples
-
-
-def equations(system: System) -> str:
-    """What tells systems apart that have one name and the same parameters: drift and noise at a few points."""
-    x = system.domain.uniform(16, torch.Generator().manual_seed(0), dtype=torch.float64)
-    return _digest(torch.cat([system.drift(x), system.diffusion.apply(x, x)]).cpu())
-
-
-def _digest(states: torch.Tensor) -> str:
-    return "sha256:" + hashlib.sha256(states.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """As it comes back from JSON."""
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
