@@ -3,12 +3,13 @@
 const OPEN, REFLECT, PERIODIC = 0, 1, 2
 
 """
-    Box(low, high, kinds)
+    Box(low, high, kinds, linear = nothing)
 
-An axis-aligned box; `kinds` says for each coordinate `OPEN`, `REFLECT` or `PERIODIC`. `V` is `SVector` for states that
-are static and `Vector` for others. An infinite corner stands for "no wall here", so that one formula serves all kinds.
+An axis-aligned box, cut by [`LinearWalls`](@ref) where there are any; `kinds` says for each coordinate `OPEN`, `REFLECT`
+or `PERIODIC`. `V` is `SVector` for states that are static and `Vector` for others. An infinite corner stands for "no wall
+here", so that one formula serves all kinds.
 """
-struct Box{V}
+struct Box{V, L}
     low::V
     high::V
     wall_low::V
@@ -17,12 +18,14 @@ struct Box{V}
     seam_high::V
     walled::Bool
     wrapped::Bool
+    linear::L
 end
 
-function Box(low::V, high::V, kinds) where {V}
+function Box(low::V, high::V, kinds, linear = nothing) where {V}
     pick(kind, corner, otherwise) = V(ifelse.(kinds .== kind, corner, otherwise))
     corners = (pick(REFLECT, low, -Inf), pick(REFLECT, high, Inf), pick(PERIODIC, low, -Inf), pick(PERIODIC, high, Inf))
-    return Box{V}(low, high, corners..., REFLECT in kinds, PERIODIC in kinds)
+    walled = REFLECT in kinds || linear !== nothing
+    return Box{V, typeof(linear)}(low, high, corners..., walled, PERIODIC in kinds, linear)
 end
 
 bounded(box::Box) = box.walled | box.wrapped
@@ -40,13 +43,20 @@ end
 end
 
 "The point of the domain nearest to `y`: stages of a step may reach beyond a wall, where a drift need not be defined."
-@inline function nearest(box::Box, y)
+@inline nearest(box::Box{V, Nothing}, y) where {V} = _clamped(box, y)
+@inline nearest(box::Box, y) = projected(box.linear, _clamped(box, y), x -> _clamped(box, x))
+
+@inline function _clamped(box::Box, y)
     x = box.walled ? clamp.(y, box.wall_low, box.wall_high) : y
     return box.wrapped ? _turned.(x, box.low, box.high, box.seam_low, box.seam_high) : x
 end
 
 "`y` folded at the walls, however far it went, and wrapped round the periodic sides."
-@inline function restore(box::Box, y)
+@inline restore(box::Box{V, Nothing}, y) where {V} = _restored(box, y)
+@inline restore(box::Box, y) = bounced(box.linear, _restored(box, y), x -> _restored(box, x))
+
+# the same for the sides of the box alone
+@inline function _restored(box::Box, y)
     x = box.walled ? _folded.(y, box.low, box.high, box.wall_low, box.wall_high) : y
     return box.wrapped ? _turned.(x, box.low, box.high, box.seam_low, box.seam_high) : x
 end
@@ -57,6 +67,7 @@ function restore!(y, box::Box)
         x = box.walled ? _folded(y[i], box.low[i], box.high[i], box.wall_low[i], box.wall_high[i]) : y[i]
         y[i] = box.wrapped ? _turned(x, box.low[i], box.high[i], box.seam_low[i], box.seam_high[i]) : x
     end
+    box.linear === nothing || copyto!(y, bounced(box.linear, y, x -> _restored(box, x)))
     return y
 end
 
@@ -67,12 +78,14 @@ end
         box.walled && (out |= !(box.wall_low[i] <= y[i] <= box.wall_high[i]))
         box.wrapped && (out |= !(box.seam_low[i] <= y[i] < box.seam_high[i]))
     end
+    box.linear === nothing || (out |= first(furthest(box.linear, y)) > 0)
     return out
 end
 
 """
-Records of reflections, one entry per fold; `face` is twice the axis (from zero), plus one at the high wall;
-`position` the point on the wall; `displacement` twice the overshoot, summed where a step bounces to and fro.
+Records of reflections, one entry per fold; `face` is twice the axis (from zero), plus one at the high wall, and after
+those of all axes the number of a linear wall (from zero); `position` the point on the wall; `displacement` twice the
+overshoot, summed where a step bounces to and fro.
 """
 struct Folds
     walker::Vector{Int64}
@@ -96,20 +109,44 @@ end
 "Record the folds of the point `y` of `walker`, one for each wall it is beyond; of what is not finite, none."
 function record!(folds::Folds, box::Box, y, walker::Integer)
     isfinite(sum(y)) || return nothing
-    x = nearest(box, restore(box, y))
+    function fold(y)
+        x = _restored(box, y)
+        _record_sides!(folds, box, y, x, walker)
+        return x
+    end
+    function mirrored(k, y, overshoot)
+        foot = nearest(box, y - overshoot * box.linear.normals[k])
+        _record!(folds, walker, 2 * length(y) + k - 1, foot, 2 * overshoot)
+        return nothing
+    end
+    x = fold(y)
+    box.linear === nothing || bounced(box.linear, x, fold, mirrored)
+    return nothing
+end
+
+# at the sides of the box, of the point `y` that ends up at `x`
+function _record_sides!(folds, box, y, x, walker)
     for axis in eachindex(y)
         side = y[axis] > box.wall_high[axis]
         (side || y[axis] < box.wall_low[axis]) || continue
-        push!(folds.walker, walker)
-        push!(folds.face, 2 * (axis - 1) + side)
         corner = side ? box.high[axis] : box.low[axis]
-        for k in eachindex(y)
-            push!(folds.position, k == axis ? corner : x[k])
-        end
-        push!(folds.displacement, _displacement(abs(y[axis] - corner), box.high[axis] - box.low[axis]))
+        position = nearest(box, _with(nearest(box, x), axis, corner))
+        overshoot, width = abs(y[axis] - corner), box.high[axis] - box.low[axis]
+        _record!(folds, walker, 2 * (axis - 1) + side, position, _displacement(overshoot, width))
     end
     return nothing
 end
+
+function _record!(folds, walker, face, position, displacement)
+    push!(folds.walker, walker)
+    push!(folds.face, face)
+    append!(folds.position, position)
+    push!(folds.displacement, displacement)
+    return nothing
+end
+
+_with(x::StaticArray, axis, value) = setindex(x, value, axis)
+_with(x::Vector, axis, value) = (y = copy(x); y[axis] = value; y)
 
 # after a bounce, what is left of an overshoot beyond the opposite wall is the overshoot less a width
 function _displacement(overshoot, width)

@@ -73,10 +73,10 @@ const ErasedInPlace{R} = FunctionWrapper{Nothing, Tuple{R, Vector{Float64}}}
 # on a reference instead of a copy; and not inlined, because then the function of many arguments in which SciML wraps them
 # would not be, which puts every argument on the heap.
 
-mutable struct StaticDrift{N, F, J}
+mutable struct StaticDrift{N, F, J, B <: Box}
     const f::F
     const jacobian::J
-    const box::Box{SVector{N, Float64}}
+    const box::B
     evaluations::Int
 end
 
@@ -93,9 +93,9 @@ function (d::StaticDrift{N})(u::SVector{N, Dual{Tag, Float64, M}}, p, t) where {
     return SVector{N}(ntuple(i -> Dual{Tag}(value[i], sum(j -> slope[i, j] * ForwardDiff.partials(x[j]), 1:N)), Val(N)))
 end
 
-mutable struct StaticNoise{N, G}
+mutable struct StaticNoise{G, B <: Box}
     const g::G
-    const box::Box{SVector{N, Float64}}
+    const box::B
 end
 
 @noinline (n::StaticNoise)(u, p, t) = n.g(nearest(n.box, u))
@@ -108,10 +108,10 @@ end
 @inline (n::Additive)(u, p, t) = n.value
 @inline (n::Additive)(du, u, p, t) = (copyto!(du, n.value); nothing)
 
-mutable struct VectorDrift{F}
+mutable struct VectorDrift{F, B <: Box}
     const f!::F
     const raw!::Any
-    const box::Box{Vector{Float64}}
+    const box::B
     const inside::Vector{Float64}
     evaluations::Int
 end
@@ -128,9 +128,9 @@ function (d::VectorDrift)(du, u, p, t) # dual numbers
     return nothing
 end
 
-mutable struct VectorNoise{G}
+mutable struct VectorNoise{G, B <: Box}
     const g!::G
-    const box::Box{Vector{Float64}}
+    const box::B
     const inside::Vector{Float64}
 end
 
@@ -165,8 +165,8 @@ function equation(::Type{SVector{N, Float64}}, model, drift_p, noise_p, box, fra
         f, slope = ErasedVector{N}(f), ErasedMatrix{N, N * N}(slope)
         g = (model.matrix ? ErasedMatrix{N, N * N} : ErasedVector{N})(g)
     end
-    drift = StaticDrift{N, typeof(f), typeof(slope)}(f, slope, box, 0)
-    noise = model.additive ? Additive(g(box.low)) : StaticNoise{N, typeof(g)}(g, box)
+    drift = StaticDrift{N, typeof(f), typeof(slope), typeof(box)}(f, slope, box, 0)
+    noise = model.additive ? Additive(g(box.low)) : StaticNoise(g, box)
     return Equation{false}(drift, noise, prototype)
 end
 

@@ -52,13 +52,14 @@ const WEAK = (
 )
 
 """
-    sample!(out, start, name, algorithm, drift_parameters, noise_parameters; low, high, kinds, seed, first, plan...)
+    sample!(out, start, name, algorithm, drift_parameters, noise_parameters; low, high, kinds, walls, seed, first, plan...)
 
 Carry the walkers that start in the columns of `start: (dim, n)` through the plan and write their snapshots into
 `out: (dim, snapshots, n)`. The states of a walker that failed are NaN.
 
 - `name`: of a model given to [`define`](@ref), with its parameters.
-- `low, high, kinds`: the box; 0 open, 1 reflecting, 2 periodic for each coordinate.
+- `low, high, kinds`: the box; 0 open, 1 reflecting, 2 periodic for each coordinate. `walls`: where given, the linear ones
+  as [`LinearWalls`](@ref) has them, normals in columns.
 - `seed`: of all of them; `first`: the number of the first walker, counted from zero. A walker's noise depends on the
   two alone.
 - `rotation`: an orthogonal matrix `Q` where the noise is diagonal in the coordinates `Q' x` only; the noise of the model is
@@ -72,7 +73,7 @@ Returns the counts, whether it was cut short (by `seconds` or `most`; then not a
 """
 function sample!(
         out, start, name, algorithm, drift_parameters, noise_parameters;
-        low, high, kinds, seed, first = 0, burn_in, spacing, adaptive, dt, burn_in_dt = dt, dtmax = spacing,
+        low, high, kinds, walls = nothing, seed, first = 0, burn_in, spacing, adaptive, dt, burn_in_dt = dt, dtmax = spacing,
         tolerance, delta = nothing, rotation = nothing, maxiters = 10_000_000, inplace = false, specialised = false,
         lengths = nothing, seconds = Inf, most = Inf
     )
@@ -80,7 +81,7 @@ function sample!(
     many = drift_parameters isa Particles
     inplace = inplace || many || model.dim > LARGEST_STATIC || vectors_only(algorithm, model.matrix, adaptive)
     V = inplace ? Vector{Float64} : SVector{model.dim, Float64}
-    box, frame = Box(V(low), V(high), kinds), Frame(V, rotation)
+    box, frame = Box(V(low), V(high), kinds, _linear(V, walls)), Frame(V, rotation)
     plan = Plan{V}(
         burn_in, size(out, 2), spacing, adaptive, dt, burn_in_dt, dtmax, along(frame, V(tolerance)),
         something(delta, Traits.delta_default(algorithm)), adaptive ? maxiters : typemax(Int),
@@ -106,6 +107,10 @@ function sample!(
         failures = [(f.walker, f.time, f.state, f.reason) for f in tally.failures], cut = tally.cut,
     )
 end
+
+_linear(::Type, ::Nothing) = nothing
+_linear(::Type{V}, (normals, offsets, inner)) where {V} =
+    LinearWalls(V[V(n) for n in eachcol(normals)], Vector{Float64}(offsets), V(inner))
 
 function _carry!(out, lengths, start, sde, algorithm, box::Box{V}, frame, plan, seed, first, next, batch) where {V}
     tally = Tally()

@@ -58,9 +58,10 @@ def resolve(
     name, note = _engine_name(engine, chosen, system)
     if name == "julia" and not plan.device.startswith("cpu"):
         name = "julia-gpu"
-    if name == "julia-gpu" and _interacts(system):
+    if name == "julia-gpu" and (_interacts(system) or system.domain.walls):
+        what = "interacting particles" if _interacts(system) else "linear walls"
         raise SolverError(
-            f"interacting particles ({system.name!r}) on engine 'julia-gpu'",
+            f"{what} ({system.name!r}) on engine 'julia-gpu'",
             "take engine='torch', or engine='julia' with device='cpu'",
         )
     solvers.check(chosen, system, name, dt=plan.dt)
@@ -134,12 +135,12 @@ def _engine_name(name: Any, solver: Solver, system: System) -> tuple[str, str]:
     if name not in ENGINES:
         raise UnknownNameError.of("engine", str(name), ENGINES)
     known_here = [kind for kind in ("clip", "refuse") if system.domain.axes(kind)]
-    if system.domain.walls or known_here:
+    if known_here:
         if name.startswith("julia") or (solver.engine or "torch") != "torch":
-            what = "linear walls" if system.domain.walls else f"boundary {known_here[0]!r}"
-            raise SolverError(f"{what} ({system.name!r}) on engine 'julia'", "take engine='torch'")
+            raise SolverError(f"boundary {known_here[0]!r} ({system.name!r}) on engine 'julia'", "take engine='torch'")
         return "torch", ""
-    if name == "auto" and solver.engine is None and _interacts(system) and "torch" in solver.algorithm.engines:
+    apart = _interacts(system) or system.domain.walls
+    if name == "auto" and solver.engine is None and apart and "torch" in solver.algorithm.engines:
         return "torch", ""
     if solver.engine is not None:
         own = solver.engine

@@ -13,6 +13,8 @@ __all__ = ["BOUNDARIES", "Box"]
 BOUNDARIES = ("reflect", "clip", "refuse", "periodic", "open")
 #: Points of the box tried for one that lies within linear walls before the domain is taken for empty.
 TRIES = 1000
+#: Points of the domain of which the innermost is taken.
+CANDIDATES = 1024
 
 Wall = tuple[Sequence[float], float]
 
@@ -128,6 +130,14 @@ class Box:
         b = torch.tensor([wall[1] for wall in self.walls], dtype=torch.float64)
         length = a.norm(dim=1)
         return (a / length[:, None]).to(device, dtype), (b / length).to(device, dtype)
+
+    def innermost(self, dtype=None):
+        """Of many points of the domain the one deepest within its linear walls, ``(d,)``."""
+        import torch
+
+        normals, offsets = self.linear(dtype)
+        points = self.uniform(CANDIDATES, torch.Generator().manual_seed(0), dtype=dtype)
+        return points[(points @ normals.mT - offsets).amax(-1).argmin()]
 
     def face_name(self, face: int, variables: Sequence[str]) -> str:
         """A face in words: ``"x = 0"``, or ``"+1 x -1 y <= 0"`` for a linear wall."""

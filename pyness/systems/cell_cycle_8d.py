@@ -61,8 +61,9 @@ def cell_cycle_8d(
     Cdc20 (a linear wall), because the Michaelis-Menten rates ``(1 - x2) / (J3 + 1 - x2)``, ``(1 - x8) / (J15 + 1 -
     x8)`` and ``(x3 - x4) / (J7 + x3 - x4)`` have poles a distance J beyond, and those of the backward reactions a
     distance J below 0. The other upper sides are far above what is reached. Rates near the walls are up to 5e5 per unit
-    time. Linear walls are for the torch engine alone, so the solvers to choose from are its four: ``EM`` and
-    ``EulerHeun`` at 1e-5 or less, ``SOSRA`` and ``ImplicitEM``.
+    time. The recommended solver is the torch engine's, whose Newton iteration is damped; those of Julia are thrown over
+    the poles. Julia's explicit adaptive ones are quicker still and without a bias of their step: ``engine="julia",
+    solver="SOSRA:rtol=0.1"`` (docs/integrators.md).
     """
     parameters = dict(locals())
 

@@ -70,10 +70,12 @@ class JuliaEngine:
         tolerance = job.tolerance if job.tolerance is not None else NEWTON * fluctuation_scale(job.system)
         dtmax = job.solver.options.get("dtmax", plan.spacing)
         first = plan.dt or min(dtmax, 1e-3 * plan.spacing)
+        walls = (*domain.linear(torch.float64), domain.innermost(torch.float64)) if domain.walls else ()
         return {
             "low": self._shared(domain.low),
             "high": self._shared(domain.high),
             "kinds": self._shared([_KINDS[kind] for kind in domain.boundary], torch.int64),
+            **({"walls": tuple(self._shared(part) for part in walls)} if walls else {}),
             "burn_in": plan.burn_in,
             "spacing": plan.spacing,
             "adaptive": job.solver.adaptive,

@@ -15,8 +15,6 @@ __all__ = ["LinearWalls"]
 BOUNCES = 64
 #: Feet of perpendiculars tried in turn; two meet the common case of one wall and the sides of the box.
 FEET = 4
-#: Points of the domain of which the one deepest inside is kept.
-CANDIDATES = 1024
 
 #: Folding by the box of points of which the indices are given too.
 Fold = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -34,8 +32,7 @@ class LinearWalls:
 
     def __init__(self, box: Box, dtype: torch.dtype, device: str) -> None:
         self.normals, self.offsets = box.linear(dtype, device)
-        points = box.uniform(CANDIDATES, torch.Generator().manual_seed(0), dtype=dtype).to(device)
-        self._inner = points[self.beyond(points).amax(-1).argmin()]
+        self._inner = box.innermost(dtype).to(device)
         self._depth = -self.beyond(self._inner)
 
     def beyond(self, y: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 import pyness
 from pyness.estimators import score_free_epr
 from pyness.systems.ornstein_uhlenbeck import covariance, ornstein_uhlenbeck
+from tests.sampling.half_plane import PLAN, SHEAR, check_half_plane, half_plane
 
 pytestmark = pytest.mark.julia
 
@@ -79,6 +80,23 @@ def test_entropy_production_of_the_double_well(name):
     found = extrapolated([entropy_production(system, solver, seed) for seed, solver in enumerate(SOLVERS[name])])
     assert found.stderr < 0.04 * system.truth.epr
     assert abs(found.value - system.truth.epr) < 4 * found.stderr
+
+
+@pytest.mark.parametrize(
+    "solver",
+    ["EulerHeun:dt=0.01"]
+    # one that chooses its steps, one that differentiates the drift, one whose states are vectors
+    + [
+        pytest.param(s, marks=pytest.mark.validate)
+        for s in (
+            "SOSRA:rtol=0.01",
+            "ImplicitEM:theta=0.5,adaptive=false,dt=0.01",
+            "ImplicitEulerHeun:adaptive=false,dt=0.01",
+        )
+    ],
+)
+def test_a_law_behind_a_linear_wall(solver):
+    check_half_plane(pyness.sample(half_plane(SHEAR), solver, "julia", **PLAN))
 
 
 @pytest.mark.validate

@@ -14,8 +14,8 @@ from pyness.errors import InputError, SolverError
 from pyness.estimators import certify, score_free_epr
 from pyness.sampling.engines.torch.domain import Domain
 from pyness.systems import Box
+from tests.sampling.half_plane import HALF, PLAN, SHEAR, check_half_plane, half_plane
 
-HALF = math.sqrt(0.5)
 # x, y >= 0 and x + y <= 1 with corners of 45 degrees, and an obtuse wedge that leaves the box at its sides
 TRIANGLE = Box([0, 0], [3, 3], ["reflect", "open"], [((1.0, 1.0), 1.0), ((0.0, -1.0), 0.0)])
 WEDGE = Box([-1, -1], [1, 1], "reflect", [((1.0, 3.0), 1.0), ((3.0, 1.0), 1.0)])
@@ -91,51 +91,11 @@ def test_what_is_not_finite_is_neither_kept_busy_nor_recorded():
     assert folds(TRIANGLE, y.tolist()).row.numel() == 0
 
 
-def sheared(c: float, boundary: str = "open"):
-    """``F = -grad U + c t`` with ``U = |x|^2 / 2`` and ``t`` along the wall ``x + y = 0.5``: see the test below."""
-
-    def drift(x):
-        u, w = (x[..., 0] + x[..., 1]) * HALF, (x[..., 0] - x[..., 1]) * HALF
-        # across the wall a gradient, along it a flux that depends on u alone
-        return torch.stack([(-u + (c * u - w)) * HALF, (-u - (c * u - w)) * HALF], dim=-1)
-
-    return pyness.System("half-plane", 2, drift, 0.4, Box([-3, -3], [1, 1], boundary, [((1.0, 1.0), 0.5)]))
-
-
 def test_an_exactly_known_law_in_a_half_plane():
-    """In ``u = (x + y) / sqrt 2``, ``w = (x - y) / sqrt 2``: ``du = -u dt``, ``dw = (c u - w) dt``, wall ``u <= u0``.
-
-    ``u`` is a cut Gaussian whatever ``w`` does, so its mean and variance are known; ``E[w] = c E[u]``, and from the
-    moments at a reflecting wall ``E[u w] = c E[u^2] / 2 + ...`` with the push of the wall, measured from the folds.
-    """
-    c, D, u0 = 0.8, 0.4, 0.5 * HALF
-    system = sheared(c)
-    samples = pyness.sample(
-        system, "EulerHeun:dt=0.01", engine="torch", walkers=3000, burn_in=5.0, burn_in_dt=0.04, snapshots=4,
-        spacing=0.6, dtype="float64", progress=False,
-    )  # fmt: skip
-    x = samples.states
-    u, w = (x[..., 0] + x[..., 1]) * HALF, (x[..., 0] - x[..., 1]) * HALF
-    s = math.sqrt(D)
-    z = u0 / s
-    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi) / (0.5 * math.erfc(-z * HALF))
-    mean, variance = -s * density, D * (1 - z * density - density**2)
-
-    def within(values, expected):
-        per_walker = values.mean(1)
-        assert abs(per_walker.mean() - expected) < 5 * per_walker.std() / math.sqrt(len(per_walker))
-
-    within(u, mean)
-    within((u - mean) ** 2, variance)
-    within(w, c * mean)
-    assert u.max() <= u0 + 1e-12
+    system = half_plane(SHEAR)
+    samples = pyness.sample(system, "EulerHeun:dt=0.01", engine="torch", burn_in_dt=0.04, **PLAN)
+    check_half_plane(samples)
     assert pyness.stationarity(system, samples).passed
-    # the folds are D p of the wall: their total displacement per time is D p(u0), p the cut Gaussian
-    per_walker = torch.zeros(3000, dtype=torch.float64).index_add_(
-        0, samples.walls.walker, samples.walls.displacement
-    )  # fmt: skip
-    rate = per_walker / samples.walls.elapsed
-    assert abs(rate.mean() - D * density / s) < 5 * rate.std() / math.sqrt(3000)
 
 
 def test_boltzmann_law_in_a_triangle_with_a_rotation_along_its_walls():
@@ -190,7 +150,7 @@ def test_boltzmann_law_in_a_triangle_with_a_rotation_along_its_walls():
 
 
 def test_an_adaptive_method_keeps_to_linear_walls():
-    system = sheared(0.8)
+    system = half_plane(SHEAR)
     samples = pyness.sample(
         system, "SOSRA:rtol=0.05", engine="torch", walkers=500, burn_in=2.0, snapshots=2, spacing=0.5, progress=False
     )
@@ -200,9 +160,9 @@ def test_an_adaptive_method_keeps_to_linear_walls():
 
 
 def test_what_knows_no_linear_walls_says_so():
-    system = sheared(0.0)
-    with pytest.raises(SolverError, match=r"linear walls .* on engine 'julia'"):
-        pyness.sample(system, "SOSRA", engine="julia", burn_in=1.0, spacing=1.0)
+    system = half_plane(0.0)
+    with pytest.raises(SolverError, match=r"linear walls .* on engine 'julia-gpu'"):
+        pyness.sample(system, "SOSRA", engine="julia-gpu", burn_in=1.0, spacing=1.0)
     with pytest.raises(InputError, match="has linear walls"):
         pyness.grid.steady_state(system, (20, 20))
     with pytest.raises(InputError, match="lie outside the domain"):
