@@ -4,9 +4,8 @@ Squares have a fixed step, circles choose theirs; filled ones are biased by more
 system: what it is, and the integrators to try. The stiff cell cycle takes most of the time;
 
     python adaptive_vs_fixed.py double-well aoup-ring
-    python adaptive_vs_fixed.py cell-cycle-8d julia:SOSRA:rtol=0.1 julia:SKenCarp
 
-takes those alone, and more integrators.
+takes those two alone.
 """
 
 import sys
@@ -45,8 +44,7 @@ KINDS = {
     "cell-cycle-8d": "stiff, 8 variables", "double-well": "additive noise", "aoup-ring": "active",
 }  # fmt: skip
 
-more = [argument for argument in sys.argv[1:] if ":" in argument]
-asked = [argument for argument in sys.argv[1:] if ":" not in argument] or list(SYSTEMS)
+asked = sys.argv[1:] or list(SYSTEMS)
 columns = min(3, len(asked))
 figure = Figure(figsize=(5.2 * columns, 4.2 * -(-len(asked) // columns)), layout="constrained")
 panels = figure.subplots(-(-len(asked) // columns), columns, squeeze=False).ravel()
@@ -55,7 +53,7 @@ for ax, name in zip(panels, asked, strict=False):
         system, plan = cell_cycle()
     else:
         system, plan = multiplicative() if name == "multiplicative" else pyness.systems.get(name), {}
-    found = pyness.compare_solvers(system, SYSTEMS[name].split() + more, engine="torch", walkers=600, seeds=1, **plan)
+    found = pyness.compare_solvers(system, SYSTEMS[name].split(), engine="torch", walkers=600, seeds=1, **plan)
     print(found, end="\n\n")
     ax = pyness.plots.bias_against_cost(found, ax=ax)
     ax.set_title(f"{system.name} ({KINDS[name]})" if name in KINDS else system.name, loc="left")
