@@ -107,13 +107,17 @@ def rests(system: System, coordinates: torch.Tensor, x: torch.Tensor) -> list[Re
 
 
 def offset(
-    system: System, rest: Rest, width: float, span: float, x: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    system: System, rest: Rest, width: float, span: float, x: torch.Tensor, order: int = 2
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """``asinh((x_i - x_i*) / width) / span`` at ``x: (n, d)``, ``(n,)``, its gradient and the diagonal of its second
-    derivatives, ``(n, d)`` each."""
+    derivatives, ``(n, d)`` each; the latter only if ``order`` is 2."""
     axis = rest.axis
     away, first = x[:, axis] - rest.place, -rest.moves
     first[:, axis] = 1.0
+    steep = torch.rsqrt(away * away + width * width).unsqueeze(1)
+    value, slope = torch.asinh(away / width) / span, steep * first / span
+    if order < 2:
+        return value, slope, None
     _, slopes = _force(system, axis, _with(x, axis, rest.place))
 
     def force(y: torch.Tensor) -> torch.Tensor:
@@ -122,9 +126,7 @@ def offset(
     # the force vanishes all along the resting places, so what it gains on a tangent of theirs is how they bend
     bends = torch.stack([first_and_second(force, x, other)[2] for other in range(system.dim)], dim=1)
     second = torch.where(rest.follows.unsqueeze(1), bends / slopes[:, axis, None], torch.zeros_like(bends))
-    steep = torch.rsqrt(away * away + width * width).unsqueeze(1)
-    second = steep * second - away.unsqueeze(1) * steep**3 * first * first
-    return torch.asinh(away / width) / span, steep * first / span, second / span
+    return value, slope, (steep * second - away.unsqueeze(1) * steep**3 * first * first) / span
 
 
 def functions(system: System, rests: list[Rest], x: torch.Tensor, order: int = 2) -> Functions:

@@ -46,18 +46,19 @@ class Inputs:
     Attributes:
         value: ``(n, e)``.
         first, second: ``(n, s)``, derivatives of one input by one coordinate each: of most there is one, since they are
-            made of one coordinate.
+            made of one coordinate. No second ones where none were asked for.
         axis, column: ``(s,)``, which coordinate and which input that is.
     """
 
     value: torch.Tensor
     first: torch.Tensor
-    second: torch.Tensor
+    second: torch.Tensor | None
     axis: torch.Tensor
     column: torch.Tensor
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Inputs:
-        return Inputs(self.value[rows], self.first[rows], self.second[rows], self.axis, self.column)
+        second = None if self.second is None else self.second[rows]
+        return Inputs(self.value[rows], self.first[rows], second, self.axis, self.column)
 
     def along(self, axis: int) -> torch.Tensor:
         """Derivatives of all inputs by one coordinate, ``(n, e)``."""
@@ -225,7 +226,7 @@ class Network:
         It is functions of the fast coordinates that are costly to differentiate.
         """
         rests = fast.rests(self.system, self.tensors["fast"], x)
-        units, plain = self._inputs(x, rests, warped=True), self._inputs(x, (), warped=False)
+        units, plain = self._inputs(x, rests, order, warped=True), self._inputs(x, (), order, warped=False)
         return Places(x, units, plain, self._known(x, rests, order), *self._fixed(x))
 
     def value(self, at: Places) -> torch.Tensor:
@@ -302,7 +303,7 @@ class Network:
         both = zip(mixture, (found.value, found.first, found.second), strict=False)
         return fast.Functions(*(torch.cat(pair, dim=1) for pair in both))
 
-    def _inputs(self, x: torch.Tensor, rests: Sequence[fast.Rest], warped: bool) -> Inputs:
+    def _inputs(self, x: torch.Tensor, rests: Sequence[fast.Rest], order: int, warped: bool) -> Inputs:
         center, half = self.tensors["center"], self.tensors["half_width"]
         columns, first, second, axes = [], [], [], []
         for axis in range(self.dim):
@@ -323,12 +324,12 @@ class Network:
             axes.append(axis)
         slots = list(range(len(axes)))
         for rest, (_, width, span) in zip(rests, self.tensors["fast"].tolist(), strict=False):
-            value, gradient, bend = fast.offset(self.system, rest, width, span, x)
+            value, gradient, bend = fast.offset(self.system, rest, width, span, x, order)
             slots += [len(columns)] * self.dim
             axes += range(self.dim)
             columns.append(value)
             first += gradient.unbind(1)
-            second += bend.unbind(1)
+            second += [] if bend is None else bend.unbind(1)
         for axis, position, inwards, width in self.tensors["layers"].tolist() if warped else ():
             near = torch.exp((position - x[:, int(axis)]) * inwards / width)
             slots.append(len(columns))
@@ -336,8 +337,9 @@ class Network:
             columns.append(near)
             first.append(-inwards / width * near)
             second.append(near / width**2)
-        parts = (torch.stack(part, dim=1) for part in (columns, first, second))
-        return Inputs(*parts, *(torch.tensor(part).to(x.device) for part in (axes, slots)))
+        value, first = torch.stack(columns, dim=1), torch.stack(first, dim=1)
+        second = torch.stack(second, dim=1) if order > 1 else None
+        return Inputs(value, first, second, *(torch.tensor(part).to(x.device) for part in (axes, slots)))
 
 
 def known_curvature(at: Places, D: torch.Tensor) -> torch.Tensor:
