@@ -83,8 +83,8 @@ def activity_epr(system: ParticleSystem, states: torch.Tensor, s: torch.Tensor) 
     return v_g.square().sum(-1) / system.activity.rate
 
 
-def contact_distance(system: ParticleSystem) -> float | None:
-    """Up to where two particles push or pull by ``PRESSED`` of the active speed; None where they never do."""
+def contact_distance(system: ParticleSystem, share: float = PRESSED) -> float | None:
+    """Up to where two particles push or pull by a share of the active speed; None where they never do."""
     if system.pair_force is None or system.cutoff is None or not system.activity.speed > 0:
         return None
     r = torch.linspace(0, system.cutoff, 1 << 14, dtype=torch.float64)[1:]
@@ -95,7 +95,7 @@ def contact_distance(system: ParticleSystem) -> float | None:
         couples = itertools.combinations_with_replacement(kinds, 2)
         labels = [[torch.full(r.shape, kind) for kind in couple] for couple in couples]
         force = torch.stack([system.pair_force(r, *couple).abs() for couple in labels]).amax(0)
-    pressed = r[force >= PRESSED * system.activity.speed]
+    pressed = r[force >= share * system.activity.speed]
     return pressed.max().item() if len(pressed) else None
 
 

@@ -8,8 +8,10 @@ derivatives in time of the noise-free motion, higher orders of which weigh fast 
 derivatives, of its distance and of both particles, in units of what its noise would make, and returns a score along
 the direction of the contact and along its sliding. Contacts of one particle decay together: with the matrix ``S`` of
 their rates, derivative ``k`` of the velocities of all contacts is ``(-S)^k`` times what decays, and
-``(-1)^k (S + s)^{-k}`` of it, given as well, is that again where rates exceed ``s``. First rounds of the same tell
-each particle what its contacts are like, and their contacts in turn.
+``(-1)^k (S + s)^{-k}`` of it, given as well, is that again where rates exceed ``s``. No derivative knows which
+collisions were on the way: scores by likeliest pasts (``pyness.score.pasts``) do, and are most of what is returned, in
+shares that contacts decide. First rounds of the same tell each particle what its contacts are like, and their contacts
+in turn.
 
 Permutations, translations, the seams of the box, rotations and reflections are exact, and a contact fades out smoothly
 with its stiffness.
@@ -25,6 +27,7 @@ from torch import nn
 
 from pyness.errors import InputError
 from pyness.sampling import Samples
+from pyness.score.pasts import FIELDS, Pasts
 from pyness.score.probing import few, signs_like
 from pyness.score.shift import shift_with_terms
 from pyness.systems import ParticleSystem
@@ -50,6 +53,7 @@ class _Contacts:
         features: ``(rows, k)``, unchanged by rotations and reflections.
         along, across: ``(rows, d)``: from ``j`` to ``i``, and the direction in which ``i`` slides past ``j``.
         size: ``(rows,)``: the score that a contact of this stiffness makes, faded.
+        fields: ``(n N, FIELDS, d)``: ``g + s_g`` of each particle by pasts.
     """
 
     i: torch.Tensor
@@ -58,6 +62,7 @@ class _Contacts:
     along: torch.Tensor
     across: torch.Tensor
     size: torch.Tensor
+    fields: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Prepared:
 
     contacts: _Contacts
     signs: list[torch.Tensor]
-    slopes: list[tuple[torch.Tensor, torch.Tensor]]
+    slopes: list[tuple[torch.Tensor, ...]]
     known: torch.Tensor
     terms: torch.Tensor
 
@@ -80,7 +85,7 @@ def suits(system: ParticleSystem) -> bool:
 
 
 class ContactScore(nn.Module):
-    """``s_g = shift + m`` with ``m`` a sum over the contacts of each particle.
+    """``s_g = shift + m``, ``m`` that of likeliest pasts, in learnt shares, and a sum over each particle's contacts.
 
     Args:
         order: of the derivatives in time.
@@ -105,7 +110,7 @@ class ContactScore(nn.Module):
         if rounds < 1:
             raise InputError(f"rounds is {rounds!r}", "give a whole number of at least 1")
         self.system, self.shift, self.order, self.hidden = system, shift, order, hidden
-        inputs = 9 + 5 * order + len(SLOW) * max(0, order - 2)
+        inputs = 9 + 5 * order + len(SLOW) * max(0, order - 2) + 6 * FIELDS
         self.register_buffer("stiffness", torch.ones(()))
         self.register_buffer("center", torch.zeros(inputs))
         self.register_buffer("spread", torch.ones(inputs))
@@ -117,8 +122,9 @@ class ContactScore(nn.Module):
             nn.Sequential(nn.Linear(k, width), nn.SiLU(), nn.Linear(width, 3 * hidden)) for k in known[:-1]
         )
         self.read = nn.Sequential(
-            nn.Linear(known[-1], width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2)
+            nn.Linear(known[-1], width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 + FIELDS)
         )
+        self.shares = nn.Parameter(torch.full((FIELDS,), 1 / FIELDS))
         nn.init.zeros_(self.read[-1].weight)
         nn.init.zeros_(self.read[-1].bias)
 
@@ -130,7 +136,7 @@ class ContactScore(nn.Module):
         pairs = self._pairs(x)
         stiff = _stiffness(noise_free_jets(system, x, g, pairs, 1))
         self.stiffness.copy_((stiff.square().sum() / stiff.sum().clamp_min(1e-30)).clamp_min(1e-6))
-        features = self._contacts(g, x, pairs).features
+        features = self._contacts(g, x, pairs, self._pasts()).features
         if len(features) > 1:
             self.center.copy_(features.mean(0))
             self.spread.copy_(features.std(0).clamp_min(1e-3))
@@ -138,7 +144,10 @@ class ContactScore(nn.Module):
     def _pairs(self, x: torch.Tensor) -> Pairs:
         return close_pairs(x.detach(), self.system.periods, self.system.cutoff)
 
-    def _contacts(self, g: torch.Tensor, x: torch.Tensor, pairs: Pairs) -> _Contacts:
+    def _pasts(self) -> Pasts:
+        return Pasts(self.system, self.stiffness.item())
+
+    def _contacts(self, g: torch.Tensor, x: torch.Tensor, pairs: Pairs, pasts: Pasts) -> _Contacts:
         """In double precision up to the features: contacts vary over far less than single precision resolves."""
         system, d = self.system, self.system.space_dim
         speed, rate = system.activity.speed, system.activity.rate
@@ -167,11 +176,16 @@ class ContactScore(nn.Module):
             columns += [torch.asinh((motion[k][side] * e).sum(-1) / unit) for side in (i, j) for e in (along, across)]
         if self.order > 2:
             columns += [torch.asinh(v).repeat(2) for v in self._decaying(jets, pairs, rows)]
+        fields = torch.stack([field.reshape(-1, d) for field in pasts.scores(x, g)], dim=1)
+        unit = torch.sqrt(stiff / rate)
+        for field in fields.unbind(1):
+            for v in (field[i] - field[j], field[i], field[j]):
+                columns += [torch.asinh((v * e).sum(-1) / unit) for e in (along, across)]
         kind = self.center.dtype
         rise = ((stiff / floor - 1) / 3).clamp(0, 1)
-        size = torch.sqrt(stiff / rate) * rise * rise * (3 - 2 * rise)
+        size = unit * rise * rise * (3 - 2 * rise)
         features = torch.stack(columns, dim=-1).to(kind)
-        return _Contacts(i, j, features, along.to(kind), across.to(kind), size.to(kind))
+        return _Contacts(i, j, features, along.to(kind), across.to(kind), size.to(kind), fields.to(kind))
 
     def _decaying(self, jets: Jets, pairs: Pairs, rows: torch.Tensor) -> list[torch.Tensor]:
         """``(-1)^k (S + s)^{-k}`` of derivative ``k >= 2`` of the velocities, in units of what the noise makes."""
@@ -218,9 +232,12 @@ class ContactScore(nn.Module):
                 parts += [said.index_select(0, side), (of * c.along.unsqueeze(1)).sum(-1)]
                 parts.append((of * c.across.unsqueeze(1)).sum(-1))
             known = torch.cat(parts, dim=-1)
-        out = c.size.unsqueeze(-1) * self.read(known)
+        read = self.read(known)
+        out = c.size.unsqueeze(-1) * read[:, :2]
         each = out[:, :1] * c.along + out[:, 1:] * c.across
-        return torch.zeros(count, d, dtype=each.dtype, device=each.device).index_add(0, c.i, each).reshape(shape)
+        shares = self.shares.to(each).expand(count, -1).index_add(0, c.i, share * read[:, 2:])
+        m = (shares.unsqueeze(-1) * c.fields).sum(1).index_add(0, c.i, each)
+        return m.reshape(shape)
 
     def forward(self, states: torch.Tensor, prepared: Prepared | None = None) -> torch.Tensor:
         """The score ``(n, dim)`` at ``states: (n, dim)``, 0 for positions; ``prepared`` as for ``with_terms``."""
@@ -235,15 +252,15 @@ class ContactScore(nn.Module):
             probes: 0 where no derivatives are wanted.
         """
         x, g = self.system.split(states.double())
-        pairs = self._pairs(x)
+        pairs, pasts = self._pairs(x), self._pasts()
         signs = signs_like(g, generator, probes) if probes else []
 
-        def inputs(a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            c = self._contacts(a, x, pairs)
-            return c.features, c.across
+        def inputs(a: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            c = self._contacts(a, x, pairs, pasts)
+            return c.features, c.across, c.fields
 
         with torch.no_grad():
-            contacts = self._contacts(g, x, pairs)
+            contacts = self._contacts(g, x, pairs, pasts)
             slopes = [torch.func.jvp(inputs, (g,), (z,))[1] for z in signs]
         known, terms = shift_with_terms(self.system, self.shift, states.double(), pairs)
         return Prepared(contacts, signs, slopes, known, terms)
@@ -264,10 +281,10 @@ class ContactScore(nn.Module):
         p = self.prepare(states, generator, probes) if prepared is None else prepared
         shape = system.split(states)[1].shape
 
-        def read(features: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
-            return self._read(replace(p.contacts, features=features, across=across), shape)
+        def read(features: torch.Tensor, across: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
+            return self._read(replace(p.contacts, features=features, across=across, fields=fields), shape)
 
-        at, total = (p.contacts.features, p.contacts.across), 0.0
+        at, total = (p.contacts.features, p.contacts.across, p.contacts.fields), 0.0
         for signs, slope in zip(p.signs, p.slopes, strict=True):
             m, change = torch.func.jvp(read, at, slope)
             total = total + signs.to(change) * change
