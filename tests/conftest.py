@@ -25,18 +25,6 @@ def _torch_state_is_untouched():
     assert torch.equal(generator, torch.get_rng_state()), "the global torch generator was used; pass one"
 
 
-@pytest.fixture(autouse=True)
-def _short_pasts(request, monkeypatch):
-    """Of a contact network, which else takes most of a second for any few states; ``validate`` has them whole."""
-    if request.node.get_closest_marker("validate") is None:
-        from pyness.score import pasts
-
-        monkeypatch.setattr(pasts, "LENGTHS", (0.1, 0.15, 0.2))
-        monkeypatch.setattr(pasts, "SOLVED", (1, 1, 1))
-        monkeypatch.setattr(pasts, "TOLD", pasts.LENGTHS)
-        monkeypatch.setattr(pasts, "SWEEPS", 2)
-
-
 @pytest.fixture
 def pyness_(capsys):
     """``pyness_(*argv)``: exit code, standard output, standard error."""

@@ -8,10 +8,11 @@ derivatives in time of the noise-free motion, higher orders of which weigh fast 
 derivatives, of its distance and of both particles, in units of what its noise would make, and returns a score along
 the direction of the contact and along its sliding. Contacts of one particle decay together: with the matrix ``S`` of
 their rates, derivative ``k`` of the velocities of all contacts is ``(-S)^k`` times what decays, and
-``(-1)^k (S + s)^{-k}`` of it, given as well, is that again where rates exceed ``s``. No derivative knows which
-collisions were on the way: scores by likeliest pasts (``pyness.score.pasts``) do, and are most of what is returned, in
-shares that contacts decide. First rounds of the same tell each particle what its contacts are like, and their contacts
-in turn.
+``(-1)^k (S + s)^{-k}`` of it, given as well, is that again where rates exceed ``s``. First rounds of the same tell each
+particle what its contacts are like, and their contacts in turn.
+
+No derivative knows which collisions were on the way. Scores by likeliest pasts (``pyness.score.pasts``) do, and take
+ten times as long as all the rest; where asked for they are most of what is returned, in shares that contacts decide.
 
 Permutations, translations, the seams of the box, rotations and reflections are exact, and a contact fades out smoothly
 with its stiffness.
@@ -53,7 +54,7 @@ class _Contacts:
         features: ``(rows, k)``, unchanged by rotations and reflections.
         along, across: ``(rows, d)``: from ``j`` to ``i``, and the direction in which ``i`` slides past ``j``.
         size: ``(rows,)``: the score that a contact of this stiffness makes, faded.
-        fields: ``(n N, FIELDS, d)``: ``g + s_g`` of each particle by pasts.
+        fields: ``(n N, f, d)``: ``g + s_g`` of each particle by pasts.
     """
 
     i: torch.Tensor
@@ -85,19 +86,27 @@ def suits(system: ParticleSystem) -> bool:
 
 
 class ContactScore(nn.Module):
-    """``s_g = shift + m``, ``m`` that of likeliest pasts, in learnt shares, and a sum over each particle's contacts.
+    """``s_g = shift + m`` with ``m`` a sum over the contacts of each particle.
 
     Args:
         order: of the derivatives in time.
         hidden, width: of what particles tell each other, and of the layers.
         rounds: how often they do.
+        pasts: whether ``m`` is that of likeliest pasts besides, in learnt shares.
 
     Raises:
         InputError: positions with noise, a heading instead of a velocity, a trap, no contacts.
     """
 
     def __init__(
-        self, system: ParticleSystem, shift: str, order: int = 5, hidden: int = 24, width: int = 160, rounds: int = 3
+        self,
+        system: ParticleSystem,
+        shift: str,
+        order: int = 5,
+        hidden: int = 24,
+        width: int = 160,
+        rounds: int = 3,
+        pasts: bool = False,
     ) -> None:
         super().__init__()
         if not suits(system):
@@ -110,7 +119,8 @@ class ContactScore(nn.Module):
         if rounds < 1:
             raise InputError(f"rounds is {rounds!r}", "give a whole number of at least 1")
         self.system, self.shift, self.order, self.hidden = system, shift, order, hidden
-        inputs = 9 + 5 * order + len(SLOW) * max(0, order - 2) + 6 * FIELDS
+        fields = FIELDS if pasts else 0
+        inputs = 9 + 5 * order + len(SLOW) * max(0, order - 2) + 6 * fields
         self.register_buffer("stiffness", torch.ones(()))
         self.register_buffer("center", torch.zeros(inputs))
         self.register_buffer("spread", torch.ones(inputs))
@@ -122,9 +132,9 @@ class ContactScore(nn.Module):
             nn.Sequential(nn.Linear(k, width), nn.SiLU(), nn.Linear(width, 3 * hidden)) for k in known[:-1]
         )
         self.read = nn.Sequential(
-            nn.Linear(known[-1], width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 + FIELDS)
+            nn.Linear(known[-1], width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 + fields)
         )
-        self.shares = nn.Parameter(torch.full((FIELDS,), 1 / FIELDS))
+        self.shares = nn.Parameter(torch.full((fields,), 1 / fields)) if pasts else None
         nn.init.zeros_(self.read[-1].weight)
         nn.init.zeros_(self.read[-1].bias)
 
@@ -144,10 +154,10 @@ class ContactScore(nn.Module):
     def _pairs(self, x: torch.Tensor) -> Pairs:
         return close_pairs(x.detach(), self.system.periods, self.system.cutoff)
 
-    def _pasts(self) -> Pasts:
-        return Pasts(self.system, self.stiffness.item())
+    def _pasts(self) -> Pasts | None:
+        return None if self.shares is None else Pasts(self.system, self.stiffness.item())
 
-    def _contacts(self, g: torch.Tensor, x: torch.Tensor, pairs: Pairs, pasts: Pasts) -> _Contacts:
+    def _contacts(self, g: torch.Tensor, x: torch.Tensor, pairs: Pairs, pasts: Pasts | None) -> _Contacts:
         """In double precision up to the features: contacts vary over far less than single precision resolves."""
         system, d = self.system, self.system.space_dim
         speed, rate = system.activity.speed, system.activity.rate
@@ -176,7 +186,8 @@ class ContactScore(nn.Module):
             columns += [torch.asinh((motion[k][side] * e).sum(-1) / unit) for side in (i, j) for e in (along, across)]
         if self.order > 2:
             columns += [torch.asinh(v).repeat(2) for v in self._decaying(jets, pairs, rows)]
-        fields = torch.stack([field.reshape(-1, d) for field in pasts.scores(x, g)], dim=1)
+        found = [] if pasts is None else [field.reshape(-1, 1, d) for field in pasts.scores(x, g)]
+        fields = torch.cat([x.new_zeros(x.shape[:-1].numel(), 0, d), *found], dim=1)
         unit = torch.sqrt(stiff / rate)
         for field in fields.unbind(1):
             for v in (field[i] - field[j], field[i], field[j]):
@@ -235,9 +246,11 @@ class ContactScore(nn.Module):
         read = self.read(known)
         out = c.size.unsqueeze(-1) * read[:, :2]
         each = out[:, :1] * c.along + out[:, 1:] * c.across
-        shares = self.shares.to(each).expand(count, -1).index_add(0, c.i, share * read[:, 2:])
-        m = (shares.unsqueeze(-1) * c.fields).sum(1).index_add(0, c.i, each)
-        return m.reshape(shape)
+        m = each.new_zeros(count, d)
+        if self.shares is not None:
+            shares = self.shares.to(each).expand(count, -1).index_add(0, c.i, share * read[:, 2:])
+            m = (shares.unsqueeze(-1) * c.fields).sum(1)
+        return m.index_add(0, c.i, each).reshape(shape)
 
     def forward(self, states: torch.Tensor, prepared: Prepared | None = None) -> torch.Tensor:
         """The score ``(n, dim)`` at ``states: (n, dim)``, 0 for positions; ``prepared`` as for ``with_terms``."""

@@ -27,7 +27,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 #: Keywords of each architecture that can be given.
 KEYWORDS = {
     "dense": ("width", "depth", "gradient"),
-    "contacts": ("order", "hidden", "width", "rounds"),
+    "contacts": ("order", "hidden", "width", "rounds", "pasts"),
     "attention": ("radius", "channels", "hidden", "width", "equivariant"),
     "local-transformer": ("neighbours", "width", "blocks", "heads"),
 }
@@ -50,7 +50,7 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
     for key in asked:
         if key not in KEYWORDS[arch]:
             raise InputError(f"{key} is {asked[key]!r} and {arch!r} has none", f"it has {', '.join(KEYWORDS[arch])}")
-        if key in ("gradient", "equivariant"):
+        if key in ("gradient", "equivariant", "pasts"):
             if not isinstance(asked[key], bool):
                 raise InputError(f"{key} is {asked[key]!r}", "give True or False")
         elif key == "radius":

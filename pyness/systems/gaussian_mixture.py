@@ -92,10 +92,9 @@ def gaussian_mixture(
         domain=Box((means.amin(0) - 0.4).tolist(), (means.amax(0) + 0.4).tolist(), "open"),
         parameters={"D": D, "rotation": rotation if isinstance(rotation, int | float) else A.tolist(),
                     "weights": share.tolist()},
-        # nearly four relaxation times of the weights (40 / D each); a burn-in step of 0.004 / D made the first 0.366
+        # nearly four relaxation times of the weights (40 / D each), at the step of the rest: the first component, which
+        # produces twice the entropy of the second, has 0.366 at four times this step, and at twice still too little
         solver=f"EulerHeun:dt={0.001 / D:.6g}",
-        # the weights of the components are those that the burn-in's step gives them, and the first produces twice the
-        # entropy of the second: at four times this step it has 0.025 less than its share, at twice still 0.5 % of the EPR
         plan={"walkers": 10_000, "burn_in": 150 / D, "snapshots": 40, "spacing": 0.05 / D},
         truth=Truth(
             epr=D * mean_square_rotated_score(A, share),

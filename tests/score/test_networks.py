@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyness.errors import InputError, UnknownNameError
-from pyness.score import Score, probing
+from pyness.score import Score, pasts, probing
 from pyness.score.attention import AttentionScore
 from pyness.score.contacts import ContactScore
 from pyness.score.dense import DenseScore
@@ -85,14 +85,24 @@ def settled(system, count=2, seed=1):
     return system.join(x - width * torch.floor(x / width), g)
 
 
-def contacts(particles=14, packing=0.5):
+@pytest.fixture(autouse=True)
+def short_pasts(monkeypatch):
+    """They would take most of a second for any few states."""
+    monkeypatch.setattr(pasts, "LENGTHS", (0.1, 0.15, 0.2))
+    monkeypatch.setattr(pasts, "SOLVED", (1, 1, 1))
+    monkeypatch.setattr(pasts, "TOLD", pasts.LENGTHS)
+    monkeypatch.setattr(pasts, "SWEEPS", 2)
+
+
+def contacts(particles=14, packing=0.5, **options):
     system = {"n_particles": particles, "packing": packing}
-    return network("aoup-mips", ContactScore, system=system, order=3, hidden=4, width=8)
+    return network("aoup-mips", ContactScore, system=system, order=3, hidden=4, width=8, **options)
 
 
-def test_contacts_know_their_derivatives(monkeypatch):
+@pytest.mark.parametrize("told", [False, True])
+def test_contacts_know_their_derivatives(told, monkeypatch):
     monkeypatch.setattr(probing, "EXACT_UP_TO", 1000)
-    system, made = contacts(8, packing=0.3)
+    system, made = contacts(8, packing=0.3, pasts=told)
     x = settled(system)
     s, terms = made.with_terms(x)
     torch.testing.assert_close(s, made(x))
@@ -149,18 +159,19 @@ def test_dense_networks_know_their_derivatives(name, gradient):
 
 @settings(deadline=None, max_examples=15)
 @given(
-    seed=st.integers(0, 10**6), kind=st.sampled_from(["attention", "plain attention", "contacts", "transformer"]),
+    seed=st.integers(0, 10**6),
+    kind=st.sampled_from(["attention", "plain attention", "contacts", "told contacts", "transformer"]),
     name=st.sampled_from(["aoup-mips", "abp"]),
 )  # fmt: skip
 def test_permutation_translation_and_wrapping(seed, kind, name):
     if kind == "transformer":
         system, made = network("aoup-mips", LocalTransformer, neighbours=5, width=16, blocks=1)
-    elif kind == "contacts":
-        system, made = contacts()
+    elif kind.endswith("contacts"):
+        system, made = contacts(pasts=kind == "told contacts")
     else:
         system, made = network(name, equivariant=kind == "attention")
     generator = torch.Generator().manual_seed(seed)
-    x, g = system.split((settled if kind == "contacts" else states)(system, 1, seed))
+    x, g = system.split((settled if kind == "told contacts" else states)(system, 1, seed))
     s = system.split(made(system.join(x, g)))
     order = torch.randperm(system.n_particles, generator=generator)
     moved = x[:, order] + 10 * torch.randn(1, 1, 2, generator=generator, dtype=torch.float64)
@@ -175,17 +186,17 @@ def test_permutation_translation_and_wrapping(seed, kind, name):
 @settings(deadline=None, max_examples=15)
 @given(
     seed=st.integers(0, 10**6), angle=st.floats(0, 2 * math.pi), flip=st.booleans(),
-    name=st.sampled_from(["aoup-trap-64", "aoup-mips", "contacts"]),
+    name=st.sampled_from(["aoup-trap-64", "aoup-mips", "contacts", "told contacts"]),
 )  # fmt: skip
 def test_rotation_and_reflection(seed, angle, flip, name):
     """In open space every rotation, in the box the ones that map it onto itself."""
     boxed = name != "aoup-trap-64"
-    system, made = contacts() if name == "contacts" else network(name)
+    system, made = contacts(pasts=name == "told contacts") if name.endswith("contacts") else network(name)
     if boxed:
         angle = round(angle / (math.pi / 2)) * math.pi / 2
     R = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
     R = R @ torch.diag(torch.tensor([1.0, -1.0 if flip else 1.0], dtype=torch.float64))
-    x, g = system.split((settled if name == "contacts" else states)(system, 1, seed))
+    x, g = system.split((settled if name == "told contacts" else states)(system, 1, seed))
     s = system.split(made(system.join(x, g)))
     turned = system.split(made(system.join(x @ R.mT, g @ R.mT)))
     for before, after in zip(s, turned, strict=True):

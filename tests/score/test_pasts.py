@@ -11,14 +11,6 @@ from pyness.score import pasts
 from pyness.score.pasts import FIELDS, Pasts
 from pyness.systems import OrnsteinUhlenbeckActivity, ParticleSystem, get
 
-LENGTHS, SOLVED, TOLD, SWEEPS = pasts.LENGTHS, pasts.SOLVED, pasts.TOLD, pasts.SWEEPS
-
-
-@pytest.fixture(autouse=True)
-def _whole_pasts(_short_pasts, monkeypatch):
-    for name, value in (("LENGTHS", LENGTHS), ("SOLVED", SOLVED), ("TOLD", TOLD), ("SWEEPS", SWEEPS)):
-        monkeypatch.setattr(pasts, name, value)
-
 
 @pytest.mark.parametrize("d", [1, 3])
 def test_springs_have_their_closed_form(d, monkeypatch):
