@@ -3,8 +3,8 @@
 
 Samples of stochastic differential equations `dX = F(X) dt + sqrt(2 D(X)) dW` (Ito) in their steady state, by the
 solvers of DifferentialEquations.jl: independent walkers over threads, each with its own random numbers, in boxes whose
-sides reflect, wrap round or are open, and between linear walls. Every number depends on a walker's own number and seed, never on the number of
-threads or on which walkers ran before.
+sides reflect, wrap round or are open, and between linear walls. Every number depends on a walker's own number and
+seed, never on the number of threads or on which walkers ran before.
 
 [`define`](@ref) compiles a model from source, [`check!`](@ref) evaluates it, [`sample!`](@ref) fills an array with
 states and returns the counts, [`folds!`](@ref) hands over the records of reflections.

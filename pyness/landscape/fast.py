@@ -71,9 +71,6 @@ class Rest:
     moves: torch.Tensor
     follows: torch.Tensor
 
-    def __getitem__(self, rows: slice | torch.Tensor) -> Rest:
-        return Rest(self.axis, self.place[rows], self.moves[rows], self.follows[rows])
-
 
 def find(system: System, states: torch.Tensor) -> torch.Tensor:
     """Which coordinates are fast at ``states: (n, d)``: ``(k, 3)`` of coordinate, width and span, for ``offset``.
