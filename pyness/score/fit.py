@@ -31,8 +31,9 @@ __all__ = ["fit_score"]
 #: Particles of all states that paths are followed from, at the most, unless told.
 FOLLOWED = 300_000
 LOOKS = 20
-#: Numbers of states, at the least, by which training is judged as it goes on.
-JUDGED = 1 << 15
+#: Numbers of states by which training is judged as it goes on, if as many as two batches, and no more than this share
+#: of those that are learnt from between two looks: with derivatives a state costs more than learning from it.
+JUDGED, LOOKED_AT = 1 << 15, 0.25
 #: Numbers kept of the training states of a dense network at the most.
 REMEMBERED = 40_000_000
 #: Numbers of training states that a network may keep made ready, which takes some hundred times as many.
@@ -109,7 +110,7 @@ def fit_score(
         width, depth, gradient, radius, channels, hidden, rounds, equivariant, neighbours, blocks, heads, order: of the
             architecture.
         pasts: of ``"contacts"``: told by the likeliest past of each state (``pyness.score.pasts``), which leaves two
-            thirds of the error in phase separation and makes an evaluation ten times as long.
+            thirds of the error in phase separation and makes an evaluation eight times as long.
         device: where the network is trained; ``"cuda"`` of several processes is each one's own. Paths are followed on
             the CPU, whatever it is.
         precision: ``"float32"`` or ``"bfloat16"`` (with float32 weights).
@@ -180,7 +181,8 @@ class _Trainer:
 
     def _subset(self, judged: Samples) -> torch.Tensor:
         flat = judged.states.reshape(-1, judged.dim)
-        room = max(1, min(len(flat), max(2 * self.rows, JUDGED // self.system.dim)))
+        learnt = self.rows * self.options["accumulate"] * self.options["steps"] / LOOKS
+        room = max(1, min(len(flat), int(LOOKED_AT * learnt), max(2 * self.rows, JUDGED // self.system.dim)))
         chosen = torch.linspace(0, len(flat) - 1, room).round().long()
         return flat[chosen].to(self.device)
 

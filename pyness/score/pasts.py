@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import accumulate, combinations_with_replacement
+from itertools import accumulate
 
 import torch
 
 from pyness.estimators.local import contact_distance
 from pyness.sampling.engines.torch.verlet import Followed
 from pyness.systems import ParticleSystem
-from pyness.systems.neighbours import Pairs
+from pyness.systems.hessian import Hessians
 
 __all__ = ["FIELDS", "Pasts"]
 
@@ -41,30 +41,33 @@ START = 0.14
 FAR, MOST, FAINT = 0.1, 5.0, 0.04
 #: Cost in noise, per particle, of which no more is counted, and the mean beyond which a past is none.
 COSTLY, UNLIKELY = 1000.0, 25.0
-#: Pairs that push less, as a share of the activity, are no contacts; a contact is no shorter than that share of the
-#: cutoff, since the direction between particles that touch turns at no force.
-WEAK, CORE = 1e-3, 0.4
+#: Pairs that push less, as a share of the activity, fade out until it is so much less, over that share of the cutoff
+#: at the least; a contact is no shorter than the last share, since the direction between particles that touch turns at
+#: no force.
+WEAK, FADED, EDGE, CORE = 1e-3, 1 / 3, 1e-3, 0.4
 #: Keeps states that nothing is missing of from dividing by zero.
 TINY = 1e-200
 
 
 class Pasts:
-    """Of states at the same positions; the pairs of each step are kept, so that derivatives follow the same steps.
+    """Of states at the same positions; what is kept of each step is its list of pairs, so that scores of activities
+    that hardly differ come of the same lists and differ smoothly.
 
     Args:
         stiffness: of a typical contact.
     """
 
     def __init__(self, system: ParticleSystem, stiffness: float) -> None:
-        self.system, self.time = system, 1 / stiffness
-        self._reach = contact_distance(system, WEAK) or math.inf
-        self._followed, self._lists = Followed(system), []
+        self.system, self.time = _without_weak_forces(system), 1 / stiffness
+        self._far = FAR * system.cutoff if system.cutoff else math.inf
+        self._core = CORE * (system.cutoff or 0.0)
+        self._lists: list[tuple[Followed, Hessians]] = []
+        self._steps: list[Hessians] = []
 
     def scores(self, x: torch.Tensor, g: torch.Tensor) -> list[torch.Tensor]:
         """``g + s_g`` by pasts of ``FIELDS`` lengths, ``(n, N, d)`` each, at ``x: (n, N, d)`` and such ``g``."""
-        system, activity, found = self.system, self.system.activity, []
+        system, activity, far, found = self.system, self.system.activity, self._far, []
         push, start = activity.push(g), START * activity.speed * self.time
-        far = FAR * system.cutoff if system.cutoff else math.inf
         now = system.pairs(x)
         y, velocity, length, done = x, system.forces(x, now) + push, 0.0, 0
         field = torch.zeros_like(x)
@@ -73,14 +76,14 @@ class Pasts:
             length, steps = longer, [self.time * h for h in _steps(longer)]
             for _ in range(solved):
                 past = _Past(self, y, push, steps, done)
-                missing = _flat(_within(x - past.end, far))
-                u = past.likeliest(missing, start)
+                missing = _within(x - past.end, far)
+                u = past.likeliest(missing.flatten(), start)
                 first, ways = past.back(u)
-                y, done = y + _within(start**2 * _shaped(first, x), far), done + len(steps)
+                y, done = y + _within(start**2 * first.reshape(x.shape), far), done + len(steps)
             velocity = past.early_velocity(y)
             # of states whose longer past was not found, what the last one says that was
-            believed = _believed(u * missing, len(x)).reshape(-1, 1, 1)
-            field = field + believed * (activity.speed * _shaped(past.by_push(ways), x) - field)
+            believed = _believed(u.reshape(x.shape) * missing).reshape(-1, 1, 1)
+            field = field + believed * (activity.speed * past.by_push(ways).reshape(x.shape) - field)
             if longer in TOLD:
                 found.append(field)
         # what no noise is likely to have made comes of a past that was not found
@@ -88,53 +91,32 @@ class Pasts:
         most = MOST * torch.sqrt(own / activity.rate).unsqueeze(-1)
         return [f / torch.sqrt(1 + (f / most).square().sum(-1, keepdim=True)) for f in found]
 
-    def pushed(self, step: int, y: torch.Tensor) -> tuple[torch.Tensor, _Bend]:
-        """Forces on ``y: (n, N, d)`` at a step of all, and how they change with it."""
-        system = self.system
-        if step == len(self._lists):
-            self._lists.append(self._followed.pairs(y.detach()))
-        pairs = self._lists[step]
-        r, unit = system.distances(y, pairs)
-        near = torch.nonzero(r < self._reach).flatten()
-        pairs, r, unit = Pairs(pairs.i[near], pairs.j[near]), r[near], [e[near] for e in unit]
-        f, slope = torch.func.jvp(lambda s: system.radial(s, pairs), (r,), (torch.ones_like(r),))
-        zero = torch.zeros(y.shape[0] * y.shape[1], dtype=y.dtype, device=y.device)
-        force = [zero.index_add(0, pairs.i, f * e).index_add(0, pairs.j, -f * e) for e in unit]
-        across = f / r.clamp_min(CORE * (system.cutoff or 0.0))
-        return _shaped(torch.stack(force), y), _Bend(pairs, unit, across, slope)
+    def pushed(self, step: int, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forces on ``y: (n, N, d)`` at a step of all, and the Hessian."""
+        if step == len(self._steps):
+            self._steps.append(self._hessians(y))
+        return self._steps[step].at(y)
 
-
-class _Bend:
-    """The Hessian of ``U`` at one place, from its pairs."""
-
-    def __init__(self, pairs: Pairs, unit: list[torch.Tensor], across: torch.Tensor, slope: torch.Tensor) -> None:
-        self._pairs, self._blocks = pairs, {}
-        for a, b in combinations_with_replacement(range(len(unit)), 2):
-            block = (across - slope) * unit[a] * unit[b]
-            self._blocks[a, b] = self._blocks[b, a] = block - across if a == b else block
-
-    def __call__(self, v: torch.Tensor) -> torch.Tensor:
-        """The Hessian times ``v``, both ``(d, rows)``."""
-        i, j = self._pairs.i, self._pairs.j
-        apart = [c.index_select(0, i) - c.index_select(0, j) for c in v]
-        total = []
-        for a in range(len(apart)):
-            pull = self._blocks[a, 0] * apart[0]
-            for b, u in enumerate(apart[1:], 1):
-                pull = torch.addcmul(pull, self._blocks[a, b], u)
-            total.append(torch.zeros_like(v[a]).index_add(0, i, pull).index_add(0, j, -pull))
-        return torch.stack(total)
+    def _hessians(self, y: torch.Tensor) -> Hessians:
+        """Of a list that holds: each past comes by where shorter ones have been."""
+        for followed, hessians in reversed(self._lists):
+            if followed.holds(y):
+                return hessians
+        followed = Followed(self.system)
+        hessians = Hessians(self.system, len(y), followed.pairs(y), self._core)
+        self._lists.append((followed, hessians))
+        return hessians
 
 
 class _Past:
-    """The noise-free way from ``y``, and linear maps along it; vectors are ``(d, rows)``."""
+    """The noise-free way from ``y``, and linear maps along it; vectors are ``(n N d,)``."""
 
     def __init__(self, pasts: Pasts, y: torch.Tensor, push: torch.Tensor, steps: list[float], before: int) -> None:
         self._activity, self._time, self._states = pasts.system.activity, pasts.time, len(y)
-        self._steps, self._bends, spent = steps, [], 0.0
+        self._steps, self._H, spent = steps, [], 0.0
         for k, h in enumerate(steps):
-            force, bend = pasts.pushed(before + k, y)
-            self._bends.append(bend)
+            force, H = pasts.pushed(before + k, y)
+            self._H.append(H)
             y, spent = y + h * (force + push), spent + h
             if 3 * (spent - h) < sum(steps) <= 3 * spent:
                 self._early, self._spent = y, spent
@@ -147,8 +129,8 @@ class _Past:
     def back(self, u: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """``u`` times the derivatives of the end: by the start, and by the place after each step."""
         ways = [u]
-        for h, bend in zip(reversed(self._steps), reversed(self._bends), strict=True):
-            ways.append(ways[-1] - h * bend(ways[-1]))
+        for h, H in zip(reversed(self._steps), reversed(self._H), strict=True):
+            ways.append(torch.addmv(ways[-1], H, ways[-1], alpha=-h))
         return ways.pop(), ways[::-1]
 
     def by_push(self, ways: list[torch.Tensor]) -> torch.Tensor:
@@ -165,10 +147,10 @@ class _Past:
             z, sums = start**2 * first, torch.zeros_like(u)
             # activities that end as they do have covariance ``2 gamma min(t, t')``, times counted from the end
             noise = 2 * unit * sum(h * t * way for h, t, way in zip(self._steps, left, ways, strict=True))
-            for h, bend, way in zip(self._steps, self._bends, ways, strict=True):
-                z = z + h * (noise - bend(z))
-                sums = sums + h * way
-                noise = noise - (2 * unit * h) * sums
+            for h, H, way in zip(self._steps, self._H, ways, strict=True):
+                z = torch.addmv(z, H, z, alpha=-h).add_(noise, alpha=h)
+                sums.add_(way, alpha=h)
+                noise.sub_(sums, alpha=2 * unit * h)
             return z
 
         # for forces that do not change it is lam^3 / (gamma v0^2) in all but soft modes; contacts that have just formed
@@ -176,14 +158,14 @@ class _Past:
         ago, back = 0.0, len(self._steps) - 1
         while back > 0 and ago < BACK * self._time:
             ago, back = ago + self._steps[back], back - 1
-        then, now, rate = self._bends[back], self._bends[-1], ADDED / self._time
+        then, now, rate = self._H[back], self._H[-1], ADDED / self._time
 
         def half(u: torch.Tensor) -> torch.Tensor:
-            return rate * u + 0.5 * (then(u) + now(u))
+            return rate * u + 0.5 * (then @ u + now @ u)
 
         def roughly(u: torch.Tensor) -> torch.Tensor:
             u = half(u)
-            return half(rate * u + then(u)) / unit
+            return half(rate * u + then @ u) / unit
 
         return _solved(scatter, roughly, e, self._states)
 
@@ -196,10 +178,10 @@ def _solved(
     (Saad, Iterative Methods, algorithm 9.1)."""
 
     def dot(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return (u * v).sum(0).reshape(states, -1).sum(1)
+        return (u * v).reshape(states, -1).sum(1)
 
     def each(share: torch.Tensor) -> torch.Tensor:
-        return share.repeat_interleave(b.shape[1] // states)
+        return share.repeat_interleave(len(b) // states)
 
     u, left = torch.zeros_like(b), b
     way = better = roughly(b)
@@ -214,11 +196,31 @@ def _solved(
     return u
 
 
-def _believed(cost: torch.Tensor, states: int) -> torch.Tensor:
-    """``(states,)``: 1, and 0 where a past was not found: there noise would have cost a particle not some one but many
-    times its scatter. A few that cost very much do not count for more than many that cost much."""
-    cost = cost.sum(0).abs()
-    mean = (cost / (1 + cost / COSTLY)).reshape(states, -1).mean(1)
+def _without_weak_forces(system: ParticleSystem) -> ParticleSystem:
+    """With a shorter cutoff, smoothly, where forces are ``WEAK`` long before they are cut off."""
+    inner, outer = contact_distance(system, WEAK), contact_distance(system, FADED * WEAK)
+    if inner is None or outer >= (1 - EDGE) * system.cutoff:
+        return system
+    outer = max(outer, inner + EDGE * system.cutoff)
+
+    def faded(r: torch.Tensor, *labels: torch.Tensor) -> torch.Tensor:
+        fall = ((outer - r) / (outer - inner)).clamp(0, 1)
+        return system.pair_force(r, *labels) * fall * fall * (3 - 2 * fall)
+
+    return ParticleSystem(
+        system.name, system.n_particles, system.space_dim, system.activity, pair_force=faded, cutoff=outer,
+        box=system.box, species=system.species,
+    )  # fmt: skip
+
+
+def _believed(cost: torch.Tensor) -> torch.Tensor:
+    """Of ``cost: (n, N, d)``, ``(n,)``: 1, and 0 where a past was not found.
+
+    There noise would have cost a particle not some one but many times its scatter. A few that cost very much do not
+    count for more than many that cost much.
+    """
+    cost = cost.sum(-1).abs()
+    mean = (cost / (1 + cost / COSTLY)).mean(1)
     return 1 / (1 + (mean / UNLIKELY) ** 8)
 
 
@@ -233,11 +235,3 @@ def _steps(length: float) -> list[float]:
 def _within(v: torch.Tensor, far: float) -> torch.Tensor:
     """``v: (n, N, d)``, bent smoothly to be no longer than ``far``."""
     return v / torch.sqrt(1 + v.square().sum(-1, keepdim=True) / far**2)
-
-
-def _flat(v: torch.Tensor) -> torch.Tensor:
-    return v.reshape(-1, v.shape[-1]).T.contiguous()
-
-
-def _shaped(v: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return v.T.reshape(like.shape)

@@ -97,7 +97,7 @@ def _largest(matrix: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, .
     u = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=like.dtype).to(like)
     norm = torch.ones(shape[0], 1).to(like)
     for _ in range(SWEEPS):
-        u = matrix((u / norm).reshape(-1, 1)).reshape(shape)
+        u = matrix((u / norm).flatten()).reshape(shape)
         norm = u.norm(dim=1, keepdim=True).clamp_min(1e-30)
     return norm.max().item()
 
@@ -135,7 +135,7 @@ class _Walk:
                 pairs, hessians = now, Hessians(system, len(x), now)
             force, H = hessians.at(x)
             normal = torch.randn(g.shape, generator=generator, dtype=g.dtype)
-            self.xi.append(normal.reshape(-1, 1))
+            self.xi.append(normal.flatten())
             self.H.append(H)
             x = x + h * (force + system.activity.push(g))
             last = n == course.steps - 1
@@ -148,7 +148,7 @@ class _Walk:
         return torch.stack(wrapped, dim=-1)
 
     def value(self) -> torch.Tensor:
-        """``-sum_n eta_n . xi_n`` as a vector that gives it for each ``delta``, ``(n N d, 1)``."""
+        """``-sum_n eta_n . xi_n`` as a vector that gives it for each ``delta``, ``(n N d,)``."""
         # ``sum eta . xi`` from a step on is p_x . dx + p_g . dg + w . delta, dx and dg the changes at that step
         p_x, p_g, w = (torch.zeros_like(self.xi[0]) for _ in range(3))
         polynomials, after = self._polynomials(), None
@@ -172,12 +172,12 @@ class _Walk:
         return p - self.course.step * (H @ p)
 
     def _applied(self, coefficients: torch.Tensor, H: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-        """Three polynomials ``(degree + 1, 3)`` of ``H`` times ``q: (n N d, 1)``, ``(3, n N d, 1)``."""
+        """Three polynomials ``(degree + 1, 3)`` of ``H`` times ``q: (n N d,)``, ``(3, n N d)``."""
         middle, half = 0.5 * (self.course.high + self.course.low), 0.5 * (self.course.high - self.course.low)
         terms = [q, (H @ q - middle * q) / half]
         while len(terms) < len(coefficients):
             terms.append(
-                torch.addmm(terms[-2] + (2 * middle / half) * terms[-1], H, terms[-1], beta=-1, alpha=2 / half)
+                torch.addmv(terms[-2] + (2 * middle / half) * terms[-1], H, terms[-1], beta=-1, alpha=2 / half)
             )
         return torch.tensordot(coefficients.T, torch.stack(terms), dims=1)
 

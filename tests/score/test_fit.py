@@ -234,6 +234,18 @@ def test_interrupted_training_goes_on_bit_for_bit(few, arch, tmp_path, monkeypat
         fit_score(system, samples, checkpoint=path, resume=True, **options)
 
 
+def test_a_short_training_is_judged_by_few_states(few, monkeypatch):
+    from pyness.score import fit
+
+    system, samples = few
+    judged = []
+    monkeypatch.setattr(fit._Trainer, "run", lambda self, *_: judged.append(len(self.judged)))
+    options = SHORT | SMALL["attention"] | {"arch": "attention", "loss": "implicit"}
+    for steps in (10, 120, 4000):
+        fit_score(system, samples, **options | {"steps": steps})
+    assert judged == [1, 3, 8]  # of 2 states a batch and 20 looks a quarter of 1, 12 and 400; and all that are held out
+
+
 @pytest.mark.parametrize("residual", [0.0, 10.0])
 def test_accumulated_gradients_are_those_of_one_large_batch(monkeypatch, residual):
     from pyness.score import fit

@@ -72,6 +72,24 @@ def test_each_state_has_its_own_past():
         torch.testing.assert_close(all_of[1:2], one, rtol=1e-5, atol=1e-5)
 
 
+def test_weak_forces_fade_out():
+    """Smoothly, or scores of activities that hardly differ would jump; and those of a short range stay as they are."""
+    system = get("aoup-mips", n_particles=12)
+    faded = Pasts(system, 0.3).system
+    r = torch.linspace(0.5, system.cutoff, 100_000, dtype=torch.float64)
+    f, of_faded = system.radial(r), faded.radial(r)
+    strong = f >= pasts.WEAK * system.activity.speed
+    torch.testing.assert_close(of_faded[strong], f[strong], rtol=1e-4, atol=0)
+    assert faded.cutoff < 0.9 * system.cutoff
+    assert not of_faded[r > faded.cutoff].any()
+    weak = pasts.WEAK * system.activity.speed
+    assert of_faded.diff().abs()[~strong[1:]].max() < 1e-3 * weak
+    cut = ParticleSystem(
+        "cut", 12, 2, system.activity, pair_force=lambda r: (3.0 - r).clamp_min(0.0), cutoff=3.0, box=system.box
+    )
+    assert Pasts(cut, 0.3).system is cut
+
+
 def test_free_particles_have_none():
     system = get("aoup-mips", n_particles=4, packing=0.02)
     x = system.box.width[0] * torch.tensor([[[0.2, 0.2], [0.2, 0.8], [0.8, 0.2], [0.8, 0.8]]], dtype=torch.float64)

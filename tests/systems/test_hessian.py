@@ -21,5 +21,5 @@ def test_forces_and_hessians_are_those_of_the_system(name, particles):
         force, H = hessians.at(place)
         torch.testing.assert_close(force, system.forces(place))
         u = torch.randn(place.shape, dtype=torch.float64, generator=generator)
-        torch.testing.assert_close((H @ u.reshape(-1, 1)).reshape(u.shape), system.curvature(place, u))
+        torch.testing.assert_close((H @ u.flatten()).reshape(u.shape), system.curvature(place, u))
         torch.testing.assert_close(H.to_dense(), H.to_dense().mT)

@@ -42,16 +42,22 @@ class Followed:
     def pairs(self, x: torch.Tensor) -> Pairs:
         """All pairs nearer than the cutoff, and some more, at ``x: (rows, N, d)``."""
         system = self._system
-        if system.cutoff is None:
-            if self._pairs is None or self._home.shape != x.shape:
-                self._pairs, self._home = all_pairs(len(x), system.n_particles, x.device), x
+        if self.holds(x):
             return self._pairs
-        if self._home is None or self._home.shape != x.shape or self._moved(x):
-            # a walker that blew up is found by the loop; its particles must not break the search
-            self._home = torch.nan_to_num(x.detach(), 0.0, 0.0, 0.0)
-            self._pairs = close_pairs(self._home, system.periods, system.cutoff + self._skin)
-            self.renewals += 1
+        if system.cutoff is None:
+            self._pairs, self._home = all_pairs(len(x), system.n_particles, x.device), x
+            return self._pairs
+        # a walker that blew up is found by the loop; its particles must not break the search
+        self._home = torch.nan_to_num(x.detach(), 0.0, 0.0, 0.0)
+        self._pairs = close_pairs(self._home, system.periods, system.cutoff + self._skin)
+        self.renewals += 1
         return self._pairs
+
+    def holds(self, x: torch.Tensor) -> bool:
+        """Whether the list that was made last has all pairs of ``x: (rows, N, d)``."""
+        if self._home is None or self._home.shape != x.shape:
+            return False
+        return self._system.cutoff is None or not self._moved(x)
 
     def _moved(self, x: torch.Tensor) -> bool:
         """Whether some particle may have moved half the skin: a bound by its largest coordinate."""

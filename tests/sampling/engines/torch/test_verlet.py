@@ -26,6 +26,20 @@ def test_forces_along_a_path_are_those_of_a_fresh_search(name, size):
     assert 2 <= followed.renewals < 150
 
 
+def test_a_list_holds_until_a_particle_has_moved_half_of_the_skin():
+    system = get("aoup-mips", n_particles=60)
+    states = system.draw_start("uniform", 2, torch.Generator().manual_seed(0), torch.float64)
+    followed, x = Followed(system), system.split(states)[0]
+    assert not followed.holds(x)
+    followed.pairs(x)
+    near, far = x.clone(), x.clone()
+    near[1, 7, 0] += 0.06 * system.cutoff
+    far[1, 7, 0] += 0.12 * system.cutoff
+    assert followed.holds(near)
+    assert not followed.holds(far)
+    assert not followed.holds(x[:1])
+
+
 def test_a_walker_that_blew_up_does_not_break_the_search_of_the_others():
     system = get("aoup-mips", n_particles=60)
     followed = Followed(system)
