@@ -1,4 +1,4 @@
-"""Numbers that options must be."""
+"""What numbers options must be, and how shares are told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from pyness.errors import InputError
 
-__all__ = ["check_number", "check_whole"]
+__all__ = ["check_number", "check_whole", "percent"]
 
 
 def check_whole(name: str, value: Any, least: int = 1) -> None:
@@ -35,3 +35,8 @@ def check_number(
         if below < math.inf:
             range_ += f" and less than {below:g}"
         raise InputError(f"{name} is {value!r}", f"give a number {range_}")
+
+
+def percent(share: float) -> str:
+    """``share`` in per cent, with two figures where it is less than all, and never as a power of ten."""
+    return f"{100 * share:.2g} %" if abs(share) < 0.995 else f"{100 * share:.0f} %"

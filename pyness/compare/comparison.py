@@ -17,6 +17,7 @@ from pyness.compare.reference import Reference
 from pyness.compare.steps import summary
 from pyness.estimators import Estimate
 from pyness.files import strict, write_whole
+from pyness.numbers import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -172,8 +173,7 @@ def _row(candidate: Candidate, judgement: Judgement) -> Sequence[str]:
         _short(found.evaluations),
         _short(found.seconds),
         _short(found.effective),
-        f"{100 * stats['steps_rejected'] / max(1, stats['steps_accepted'] + stats['steps_rejected']):.2g} %" if stats
-        else "-",
+        percent(stats["steps_rejected"] / max(1, stats["steps_accepted"] + stats["steps_rejected"])) if stats else "-",
         _short(step),
     )  # fmt: skip
 

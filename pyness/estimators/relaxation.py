@@ -15,6 +15,7 @@ import torch
 from pyness.estimators.averages import ENTRIES
 from pyness.estimators.estimate import Estimate
 from pyness.estimators.observables import Observables
+from pyness.numbers import percent
 from pyness.sampling import Samples
 
 __all__ = ["Relaxation", "relaxation"]
@@ -52,7 +53,7 @@ class Relaxation:
         if self.covered < ENOUGH_TIMES:
             found.append(
                 f"slow exchange: the run covers {self.covered:.2g} relaxation times ({self.time:.3g} each) and "
-                f"{100 * self.crossings:.2g} % of the walkers changed sides, so basin weights reflect the start as "
+                f"{percent(self.crossings)} of the walkers changed sides, so basin weights reflect the start as "
                 "much as the dynamics; burn in longer"
             )
         if abs(self.halves.z) > FOUR_SIGMA:

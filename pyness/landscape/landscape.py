@@ -19,6 +19,7 @@ from pyness.landscape.basins import Basins, find_basins
 from pyness.landscape.flow import Flow
 from pyness.landscape.network import BASE, NAMES, Network, passes
 from pyness.landscape.tangent import value_rows
+from pyness.numbers import percent
 from pyness.sampling import Samples
 from pyness.systems import System, get
 from pyness.systems.derivatives import value_and_divergence
@@ -178,7 +179,7 @@ class Landscape:
                 "missing wall term"
             )
         if found.relative.value > 0.1:
-            notes.append(f"gradient error {100 * found.relative.value:.2g} %: the bounds are loose; give more units")
+            notes.append(f"gradient error {percent(found.relative.value)}: the bounds are loose; give more units")
         failed = len(samples.failures)
         if failed:
             notes.append(f"{failed} walkers failed and are not among the samples")

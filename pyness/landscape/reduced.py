@@ -24,6 +24,7 @@ from pyness.landscape.collective import Collective
 from pyness.landscape.landscape import Landscape
 from pyness.landscape.network import Network, passes
 from pyness.landscape.regression import Regression
+from pyness.numbers import percent
 from pyness.sampling import Samples
 from pyness.systems import System
 from pyness.systems.derivatives import value_and_divergence
@@ -190,7 +191,7 @@ class ReducedLandscape(Landscape):
         notes = [*test.warnings, *self._warnings(self.full, samples, closed)]
         if pushed > PUSHED:
             notes.append(
-                f"walls that are no walls of the collective variables push them at {100 * pushed:.2g} % of their "
+                f"walls that are no walls of the collective variables push them at {percent(pushed)} of their "
                 "drift, which the closed dynamics lacks"
             )
         return Report(

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from pyness.errors import InputError
+from pyness.numbers import percent
 from pyness.plots.style import COLOURS, DEEP, HEAT, INK, QUIET, colourbar, new_axes, new_figure, styled, title
 
 __all__ = ["active_overview", "current_portrait", "particles"]
@@ -168,5 +169,5 @@ def _heading(system: Any, report: Any) -> str:
     if report is not None:
         what = "EPR" if report.extra.get("epr_of") != "activity" else "activity part of the EPR"
         parts.append(f"{what} {report.epr} $k_B$ per unit time")
-        parts.append(f"score error {100 * report.gradient_error.value:.2g} %")
+        parts.append(f"score error {percent(report.gradient_error.value)}")
     return "   ·   ".join(parts)

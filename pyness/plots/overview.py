@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyness.estimators import Estimate
+from pyness.numbers import percent
 from pyness.plots.curves import profile
 from pyness.plots.fields import Steady, planar_field
 from pyness.plots.planar import flow, landscape, local_epr
@@ -98,7 +99,7 @@ def _heading(system: Any, report: Any) -> str:
         if apparent is not None:
             found.append(f"apparent EPR {apparent}")
         if getattr(report, "gradient_error", None) is not None:
-            found.append(f"gradient error {100 * report.gradient_error.value:.2g} %")
+            found.append(f"gradient error {percent(report.gradient_error.value)}")
     # two rates are too much for one line
     lines = [parts + found] if apparent is None else [parts, found]
     heights = _heights(getattr(report, "extra", {}), system)
