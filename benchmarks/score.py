@@ -93,8 +93,9 @@ def compare(system: ParticleSystem, samples: pyness.Samples, budget: float, neig
             return score, time.process_time() - begin
 
         # what a training begins with is in both, so what they differ by is 20 steps and the looks at what they gave
-        each = (fitted(40)[1] - fitted(20)[1]) / 20
-        score, spent = fitted(steps := max(40, round(budget / each)))
+        first, second = (fitted(steps)[1] for steps in (20, 40))
+        each = (second - first) / 20
+        score, spent = fitted(steps := max(40, round((budget - first) / each) + 20))
         error = score.report(held).extra["error_against_current"]
         loss = Estimate.over_walkers(held_out(score, held))
         print(f"{description['arch']:>18} {parameters(score.network):,} parameters, {steps} steps of {each:.3f} s, "
