@@ -105,12 +105,12 @@ def fit_landscape(
         raise InputError(f"start is {start!r}, but method 'flow' begins from nothing", "leave start out")
     _check(system, samples)
     metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
-    training, reduction = samples.split(options["held_out"], seed=seed)[1].to(device), None
+    training, reduction, own = samples.split(options["held_out"], seed=seed)[1].to(device), None, samples
     material = Material.of(system, training)
     if reduce is not None:
         reduction = reduce_system(system, Collective(system, reduce), training, seed, options.get("widening"))
         material = material.reduced(reduction)
-        system, training, samples = reduction.system, material.training, reduction.samples(samples)
+        system, training, own = reduction.system, material.training, reduction.samples(samples)
         options["reduce"] = reduction.collective.record
     if start is not None:
         metadata["start"] = _fingerprint(system, start, options.get("reduce"))
@@ -119,14 +119,14 @@ def fit_landscape(
     if options["method"] == "flow":
         network = fit_flow(system, training, seed, options, metadata, device=device, **files)
     else:
-        network, moved = _descend(material, samples, seed, metadata, start, **files)
+        network, moved = _descend(material, own, seed, metadata, start, **files)
     states = training.states.reshape(-1, system.dim).double()
     potential = torch.cat([network.value(network.places(part, 0)) for part in states.split(8192)])
     lowest, at = potential.min().item(), states[potential.argmin()]
     uncertainty = {} if moved is None else {"deviations": moved, "lowest_at": at}
     if reduction is not None:
-        return ReducedLandscape(reduction, network, lowest, metadata, uncertainty)
-    return Landscape(system, network, lowest, metadata, uncertainty)
+        return ReducedLandscape(reduction, network, lowest, metadata, uncertainty, samples)
+    return Landscape(system, network, lowest, metadata, uncertainty, samples)
 
 
 def _descend(

@@ -38,6 +38,7 @@ class Landscape:
         metadata: options, seed, which samples it was trained on.
         uncertainty: ``deviations (P, groups)`` of the weights and ``lowest_at (d,)``, the lowest training state; empty
             for a method whose potential has none.
+        samples: those it was trained on, for reports that are not given any; None where it was read from a file.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Landscape:
         lowest: float,
         metadata: Mapping[str, Any],
         uncertainty: Mapping[str, torch.Tensor] = MappingProxyType({}),
+        samples: Samples | None = None,
     ) -> None:
         self.system, self.network, self.lowest, self.metadata = system, network, lowest, dict(metadata)
+        self.samples = samples
         self.uncertainty = dict(uncertainty)
 
     def potential(self, x: torch.Tensor) -> torch.Tensor:
@@ -128,12 +131,12 @@ class Landscape:
         Of the samples it was trained on only the walkers held out count; of any other samples all.
 
         Args:
-            samples: the training samples or fresh ones.
+            samples: fresh ones; those it was trained on where it is at hand since.
 
         Raises:
             InputError: no samples, or of another dimension.
         """
-        judged = self._judged(samples)
+        samples, judged = self._reported(self.system, samples)
         found = certify(self.system, judged, self.current_velocity, self.velocity_and_divergence)
         test = stationarity(self.system, samples)
         return Report(
@@ -149,13 +152,15 @@ class Landscape:
             extra=self._method() | find_basins(self, judged).to_dict(),
         )
 
-    def _judged(self, samples: Samples | None) -> Samples:
-        """Of the training samples the walkers held out, of others all."""
+    def _reported(self, system: System, samples: Samples | None) -> tuple[Samples, Samples]:
+        """What a report is of, samples of ``system``, and what judges: of training samples the walkers held out."""
+        samples = self.samples if samples is None else samples
         if samples is None:
             raise InputError("no samples to report on", "give the training samples, or fresh ones")
+        check_samples(system, samples)
         if samples.fingerprint != self.metadata["samples"]:
-            return samples
-        return samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
+            return samples, samples
+        return samples, samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
 
     def _method(self) -> dict[str, str]:
         """By what the potential was learnt and how ``div(D grad Phi)`` and ``div F_v`` are taken."""

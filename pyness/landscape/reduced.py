@@ -151,8 +151,9 @@ class ReducedLandscape(Landscape):
         lowest: float,
         metadata: Mapping[str, Any],
         uncertainty: Mapping[str, torch.Tensor] = MappingProxyType({}),
+        samples: Samples | None = None,
     ) -> None:
-        super().__init__(reduction.system, network, lowest, metadata, uncertainty)
+        super().__init__(reduction.system, network, lowest, metadata, uncertainty, samples)
         self.reduction, self.full = reduction, reduction.collective.system
 
     def collective(self, x: torch.Tensor) -> torch.Tensor:
@@ -176,12 +177,12 @@ class ReducedLandscape(Landscape):
         ``apparent_epr`` is that of the closed dynamics. ``gradient_error`` is of the reduced potential.
 
         Args:
-            samples: of the full system, the training samples or fresh ones.
+            samples: of the full system, fresh ones; those it was trained on where it is at hand since.
 
         Raises:
             InputError: no samples, or of another dimension.
         """
-        judged = self._judged(samples)
+        samples, judged = self._reported(self.full, samples)
         closed_form = self._velocity_and_divergence_of_state if self.reduction.noise is None else None
         found = certify(self.full, judged, self._velocity_of_state, closed_form)
         own = self.reduced(judged)

@@ -144,7 +144,7 @@ def fit_score(
     if resume:
         trainer.restore(read_checkpoint(checkpoint, metadata, trainer.content()))
     trainer.run(checkpoint, log, progress)
-    return Score(system, trainer.averaged(), metadata)
+    return Score(system, trainer.averaged(), metadata, samples)
 
 
 class _Trainer:

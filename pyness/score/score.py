@@ -15,6 +15,7 @@ from pyness.estimators import Estimate, Report, stationarity
 from pyness.estimators.local import LocalEPR, activity_epr, has_phases, local_epr, position_epr
 from pyness.estimators.profiles import Profile, SpatialMap, profile, spatial_map
 from pyness.estimators.score_certificate import certify_score, noisy
+from pyness.estimators.score_free import check_samples
 from pyness.files import write_whole
 from pyness.sampling import Samples
 from pyness.score.networks import build
@@ -40,10 +41,13 @@ class Score:
         system: the system it belongs to.
         network: maps states ``(n, d)`` to scores.
         metadata: architecture, options, seed, which samples it was trained on.
+        samples: those, for reports that are not given any; None where it was read from a file or transferred.
     """
 
-    def __init__(self, system: System, network: nn.Module, metadata: Mapping[str, Any]) -> None:
-        self.system, self.network, self.metadata = system, network, dict(metadata)
+    def __init__(
+        self, system: System, network: nn.Module, metadata: Mapping[str, Any], samples: Samples | None = None
+    ) -> None:
+        self.system, self.network, self.metadata, self.samples = system, network, dict(metadata), samples
         self._device = next(network.parameters()).device
 
     def score(self, x: torch.Tensor) -> torch.Tensor:
@@ -116,6 +120,7 @@ class Score:
 
     def _judged(self, samples: Samples) -> Samples:
         """Samples that the score was not trained on."""
+        check_samples(self.system, samples)
         if samples.fingerprint != self.metadata["samples"]:
             return samples
         return samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
@@ -144,9 +149,13 @@ class Score:
         and ``epr`` is the activity part ``E[v_g^2] / gamma``, which is known exactly from the forces; of a plain system
         that of the coordinates with noise.
 
+        Args:
+            samples: fresh ones; those it was trained on where it is at hand since.
+
         Raises:
             InputError: no samples, or of another dimension.
         """
+        samples = self.samples if samples is None else samples
         if samples is None:
             raise InputError("no samples to report on", "give the training samples, or fresh ones")
         judged = self._judged(samples)

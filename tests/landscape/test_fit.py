@@ -48,6 +48,7 @@ def test_ornstein_uhlenbeck(gaussian):
     report = landscape.report(pyness.Samples.from_states(system, fresh))
     assert abs(report.epr.value - system.truth.epr) < 4 * report.epr.stderr
     assert abs(report.gradient_error.value) < 0.005
+    assert landscape.report().to_dict() == landscape.report(samples).to_dict()
     velocity = fresh @ torch.linalg.inv(torch.cov(gaussian_states(system, 1_000_000, 4).mT)) * 0.5
     error = landscape.current_velocity(fresh) - system.drift(fresh) - velocity
     assert error.square().mean().sqrt() < 0.03 * velocity.square().mean().sqrt()

@@ -30,7 +30,7 @@ def _landscape(system: pyness.System, samples: pyness.Samples, scale: float = 1.
     network = network.with_parameters(parameters)
     lowest = network.value(network.places(states)).min().item()
     metadata = {"options": {"held_out": 0.25}, "seed": 3, "samples": samples.fingerprint}
-    return Landscape(system, network, lowest, metadata)
+    return Landscape(system, network, lowest, metadata, samples=samples)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_states_are_refused(setting):
                 call(x)
 
 
-def test_report_counts_what_training_did_not_see(setting):
+def test_report_counts_what_training_did_not_see(setting, tmp_path):
     system, samples, landscape = setting
     trained = landscape.report(samples)
     assert trained.states == 250 * 2
@@ -83,8 +83,12 @@ def test_report_counts_what_training_did_not_see(setting):
     other = pyness.Samples.from_states(system, double_well_states(600, 2, 0.2))
     assert landscape.report(other).states == 600
     assert trained.system == "double-well"
-    with pytest.raises(InputError, match="no samples"):
-        landscape.report()
+    assert landscape.report().epr == trained.epr
+    landscape.save(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="no samples to report on; give the training samples, or fresh ones"):
+        Landscape.load(tmp_path / "model.safetensors").report()
+    with pytest.raises(InputError, match="samples are a str"):
+        landscape.report("samples.zarr")
     line = pyness.System("line", 1, lambda x: -x, 1.0)
     of_a_line = pyness.Samples.from_states(line, torch.zeros(5, 1))
     with pytest.raises(InputError, match=r"samples have 1 coordinates.*has 2"):

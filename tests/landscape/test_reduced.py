@@ -56,6 +56,7 @@ def test_gaussian(gaussian, reduce, tmp_path):
     assert off < 0.1 * exact.square().mean().sqrt()
     true = 0.5 * landscape.system.potential_scale * ((z @ torch.linalg.inv(S_r)) * z).sum(1)
     assert (landscape.potential(z) - true).std().item() < 0.05 * landscape.system.potential_scale
+    assert landscape.report().to_dict() == landscape.report(samples).to_dict()
     fresh = pyness.Samples.from_states(system, gaussian_states(system, 40_000, 3))
     report = landscape.report(fresh)
     # what is apparent is not the full rate, which the reduced potential bounds and does not bias

@@ -321,7 +321,12 @@ def test_saved_scores_give_the_same_numbers_and_transfer(few, tmp_path):
     torch.testing.assert_close(loaded.score(x), score.score(x), equal_nan=True, rtol=0, atol=0)
     assert torch.isnan(system.split(score.score(x))[0]).all()
     assert torch.isfinite(score.current_velocity(x)).all()
-    report = score.report(samples)
+    report = score.report()
+    assert report.to_dict() == score.report(samples).to_dict()
+    with pytest.raises(InputError, match="no samples to report on; give the training samples, or fresh ones"):
+        loaded.report()
+    with pytest.raises(InputError, match="samples are a str"):
+        score.report("samples.zarr")
     assert report.extra["epr_of"] == "activity"
     assert report.epr.value > 0
     assert report.extra["persistence_times"] == pytest.approx(25 * 1e-4)
