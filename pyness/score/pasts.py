@@ -19,9 +19,9 @@ from itertools import accumulate
 import torch
 
 from pyness.estimators.local import contact_distance
-from pyness.sampling.engines.torch.verlet import Followed
 from pyness.systems import ParticleSystem
 from pyness.systems.hessian import Hessians
+from pyness.systems.verlet import Followed
 
 __all__ = ["FIELDS", "Pasts"]
 

@@ -25,10 +25,10 @@ import torch
 
 from pyness.errors import InputError
 from pyness.sampling import Samples
-from pyness.sampling.engines.torch.verlet import Followed
 from pyness.systems import ParticleSystem, System
 from pyness.systems.hessian import Hessians
 from pyness.systems.neighbours import Pairs
+from pyness.systems.verlet import Followed
 
 __all__ = ["Course", "course_for", "follow", "steerable"]
 

@@ -15,9 +15,9 @@ from pyness.sampling.engines.torch.domain import Domain
 from pyness.sampling.engines.torch.fixed import run_fixed, segments
 from pyness.sampling.engines.torch.methods import METHODS, Method
 from pyness.sampling.engines.torch.stride import EagerStride, Stride
-from pyness.sampling.engines.torch.verlet import Followed
 from pyness.sampling.limit import Limit
 from pyness.systems import ParticleSystem
+from pyness.systems.verlet import Followed
 
 __all__ = ["TorchEngine"]
 

@@ -15,7 +15,7 @@ from pyness.sampling.engines.julia import runtime
 from pyness.sampling.engines.julia.model import Model
 from pyness.sampling.engines.julia.translator import translate_particles
 from pyness.systems import OrnsteinUhlenbeckActivity, ParticleSystem, get
-from tests.sampling.structure import largest_cluster, pair_correlation
+from tests.physics.structure import largest_cluster, pair_correlation
 
 FALLEN = math.exp(-(1.1**2))
 

@@ -7,7 +7,7 @@ import torch
 
 from pyness.estimators.local import ball
 from pyness.systems import get
-from tests.sampling.structure import largest_cluster, pair_correlation
+from tests.physics.structure import largest_cluster, pair_correlation
 
 
 @pytest.mark.parametrize("space_dim", [1, 2, 3])
