@@ -248,7 +248,7 @@ def transfer(scale: float) -> None:
 
 
 def speed(scale: float) -> None:
-    """Steps per second of the phase-separating system, after the clustered start has relaxed for a while."""
+    """Steps per second of the phase-separating system from a uniform start, whose overlaps take a few steps to end."""
     for particles in (1024, 4096, 16_384, 32_768):
         system = pyness.systems.get("aoup-mips", n_particles=particles)
         steps = max(50, int(scale * 2_000_000 / particles))

@@ -46,5 +46,8 @@ def read_checkpoint(path: str | Path | None, metadata: dict[str, Any], names: It
     except Exception as error:
         raise StoreError(f"{path} is damaged or no checkpoint of pyness", "remove it to train anew") from error
     if training != json.dumps(metadata, sort_keys=True):
-        raise StoreError(f"{path} belongs to another training", "give its options, seed and samples, or remove it")
+        raise StoreError(
+            f"{path} belongs to another training",
+            "give its options, seed, samples and number of processes, or remove it",
+        )
     return content

@@ -40,6 +40,17 @@ def test_systems_that_are_asked_for(tmp_path):
 
 
 @pytest.mark.validate
+def test_phase_separation(tmp_path):
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / "mips.py", "--particles", "128", "--walkers", "4"], cwd=tmp_path,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "of the entropy production of the activities" in run.stdout
+    assert all(phase in run.stdout for phase in ("gas", "interface", "dense"))
+    assert (tmp_path / "mips.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.validate
 def test_published_landscapes(tmp_path):
     run = subprocess.run(
         [sys.executable, EXAMPLES / "published_landscapes.py", "cell-cycle-3d"], cwd=tmp_path, capture_output=True,

@@ -12,7 +12,7 @@ import torch
 from pyness.errors import InputError
 from pyness.estimators.score_certificate import ScoreWithTerms
 from pyness.systems import ParticleSystem
-from pyness.systems.neighbours import close_pairs
+from pyness.systems.neighbours import close_pairs, wrapped
 
 __all__ = [
     "REGIONS",
@@ -166,8 +166,7 @@ def distance_to_interface(system: ParticleSystem, x: torch.Tensor) -> torch.Tens
     out = torch.zeros(x.shape[:2], dtype=torch.float64)
     for row in range(len(x)):
         at, inside = x[row].double().cpu().numpy(), dense[row].cpu().numpy()
-        at = np.where(periods > 0, np.mod(at, np.where(periods > 0, periods, 1.0)), at)
-        at = np.where((periods > 0) & (at >= periods), 0.0, at)  # what rounding has put onto the far side
+        at = wrapped(at, periods)
         for mine, sign in ((inside, 1.0), (~inside, -1.0)):
             if mine.any():
                 far = at[~mine]

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from pyness.checkpoint import read_checkpoint, write_checkpoint
+from pyness.devices import usable
 from pyness.errors import InputError
 from pyness.estimators.score_free import check_samples
 from pyness.landscape.assembly import Material, assemble
@@ -92,7 +93,8 @@ def fit_landscape(
 
     Raises:
         UnknownNameError: no such method.
-        InputError: options out of range or of another method, samples of another dimension, a start of another system.
+        InputError: options out of range or of another method, samples of another dimension, a start of another system,
+            a device that is not here.
         StoreError: a checkpoint that is damaged or of another training.
         TrainingError: the potential became non-finite.
     """
@@ -105,7 +107,7 @@ def fit_landscape(
         raise InputError(f"start is {start!r}, but method 'flow' begins from nothing", "leave start out")
     _check(system, samples)
     metadata = {"options": options, "seed": seed, "samples": samples.fingerprint}
-    training, reduction, own = samples.split(options["held_out"], seed=seed)[1].to(device), None, samples
+    training, reduction, own = samples.split(options["held_out"], seed=seed)[1].to(usable(device)), None, samples
     material = Material.of(system, training)
     if reduce is not None:
         reduction = reduce_system(system, Collective(system, reduce), training, seed, options.get("widening"))

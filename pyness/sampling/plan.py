@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from pyness.devices import usable
 from pyness.errors import InputError
 from pyness.numbers import check_whole
 
@@ -74,7 +75,7 @@ class Plan:
             raise InputError(f"max_failed is {self.max_failed}", "give a fraction between 0 and 1")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype is {self.dtype!r}", f"choose from {', '.join(DTYPES)}")
-        object.__setattr__(self, "device", _device(self.device))
+        object.__setattr__(self, "device", str(usable(self.device)))
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -99,15 +100,3 @@ def _number(name: str, value: Any, may_be_zero: bool) -> float:
     if not number or value < 0 or (value == 0 and not may_be_zero):
         raise InputError(f"{name} is {value!r}", f"give a number {'of at least' if may_be_zero else 'greater than'} 0")
     return float(value)
-
-
-def _device(name: Any) -> str:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise InputError(
-            f"device {name!r} cannot be used: {(str(error).splitlines() or ['?'])[0]}",
-            "give 'cpu' or a device of yours",
-        ) from error
-    return str(device)

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from pyness.errors import InputError
+from pyness.sampling.identity import equations
 from pyness.sampling.plan import Plan
 from pyness.sampling.samples import Samples
 from pyness.systems import ParticleSystem, System
 from pyness.systems.particle_checks import STARTS
 
-__all__ = ["Round", "block_rows", "given_start", "rounds", "start_kind"]
+__all__ = ["Round", "block_rows", "given_start", "rounds", "start_kind", "time_before"]
 
 # rows of a block: enough to fill the vector units, few enough that two cores share a small run
 _BLOCK = 2560
@@ -111,9 +112,20 @@ def given_start(system: System, plan: Plan, start: Any) -> torch.Tensor | str:
                 f"start is samples of a box {theirs}, system {system.name!r} has {mine}", "give samples of this system"
             )
         return system.check_states(start.states[:, -1]).cpu()
+    try:
+        start = torch.as_tensor(start)
+    except (RuntimeError, TypeError, ValueError):
+        raise InputError(f"start is {start!r}", "give a kind of start, a tensor (walkers, d) or samples") from None
     states = system.check_states(start)
     if states.ndim != 2 or states.shape[0] != plan.walkers:
         raise InputError(
             f"start has shape {tuple(states.shape)}", f"give ({plan.walkers}, {system.dim}), 'uniform' or samples"
         )
     return states.cpu()
+
+
+def time_before(system: System, start: Any) -> float:
+    """For how long the walkers of ``start`` have been followed, where they are samples of the same equations."""
+    if not isinstance(start, Samples) or start.metadata.get("equations") != equations(system):
+        return 0.0
+    return start.before + start.times[-1].item()

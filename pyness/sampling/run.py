@@ -22,7 +22,7 @@ from pyness.sampling.engines import Block, BlockResult, Engine, Job
 from pyness.sampling.identity import digest, equations, refuse_other_run
 from pyness.sampling.limit import Limit
 from pyness.sampling.plan import Plan
-from pyness.sampling.portions import Round, block_rows, given_start, rounds
+from pyness.sampling.portions import Round, block_rows, given_start, rounds, time_before
 from pyness.sampling.resolve import resolve
 from pyness.sampling.samples import Samples, assemble
 from pyness.sampling.scale import tolerance
@@ -31,6 +31,7 @@ from pyness.sampling.store import Store, extent
 from pyness.sampling.walls import Walls
 from pyness.solvers import Solver
 from pyness.systems import ParticleSystem, System
+from pyness.systems.particle_checks import nearest
 
 __all__ = ["sample"]
 
@@ -147,7 +148,7 @@ class _Run:
         self.blocks = -(-plan.walkers // self.rows)
         self.rounds = rounds(system, plan, self.rows)
         self.total = self.blocks * len(self.rounds)
-        self.start = given_start(system, plan, start)
+        self.start, self.before = given_start(system, plan, start), time_before(system, start)
 
     def execute(self, path: str | Path | None, resume: bool, overwrite: bool, progress: bool) -> Samples:
         if path is None and (resume or overwrite):
@@ -190,6 +191,7 @@ class _Run:
             "engine": {"name": engine.name, **engine.describe()},
             "plan": plan.to_dict(),
             "start": self.start if isinstance(self.start, str) else digest(self.start),
+            "before": self.before,
             "versions": {"pyness": pyness.__version__, "torch": torch.__version__, "python": platform.python_version()},
             "block": {
                 "rows": self.rows,
@@ -360,10 +362,13 @@ class _Run:
         failed = len(progress["failures"])
         if failed > self.plan.max_failed * self.plan.walkers:
             first = min(progress["failures"], key=lambda failure: failure["time"])
+            near = nearest(self.system, torch.tensor(first["state"], dtype=torch.float64))
+            touching = "" if near is None else f" with two particles {near:.2g} apart"
+            apart = "" if near is None else ", a start without overlaps"
             error = SamplingError(
                 f"{failed} of {done} walkers blew up, the first at time {first['time']:.4g} "
-                f"from {[round(v, 4) for v in first['state'][:8]]} ({first['reason']})",
-                "take a smaller dt or tolerance, or a solver for stiff systems (ImplicitEM)",
+                f"from {[round(v, 4) for v in first['state'][:8]]}{touching} ({first['reason']})",
+                f"take a smaller dt or tolerance{apart}, or a solver for stiff systems (ImplicitEM)",
             )
             error.samples = samples
             raise error

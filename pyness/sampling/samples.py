@@ -92,6 +92,11 @@ class Samples:
         states = self.states.detach().cpu().contiguous()
         return f"{tuple(states.shape)}:{hashlib.sha256(states.numpy().tobytes()).hexdigest()[:16]}"
 
+    @property
+    def before(self) -> float:
+        """How long the walkers had been followed before, where they went on from samples of the same equations."""
+        return self.metadata.get("before", 0.0)
+
     def __len__(self) -> int:
         return self.walkers
 

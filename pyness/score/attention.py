@@ -71,7 +71,7 @@ class AttentionScore(nn.Module):
     ) -> None:
         super().__init__()
         self.system, self.shift, self.equivariant = system, shift, equivariant
-        self.channels, self.radius = channels, self._reach(system, radius)
+        self.channels, self.radius = channels, self.reach(system, radius)
         # without translational noise the score is made of the curvature of U along the velocity
         self.curved = system.noise == 0 and system.activity.name == "ou" and system.activity.speed > 0
         self.placed = None in system.periods
@@ -97,7 +97,8 @@ class AttentionScore(nn.Module):
         nn.init.zeros_(self.weigh.bias)
 
     @staticmethod
-    def _reach(system: ParticleSystem, radius: float | None) -> float | None:
+    def reach(system: ParticleSystem, radius: float | None) -> float | None:
+        """How far particles see each other in ``system``, where it is not given; None where all do."""
         half = min((period / 2 for period in system.periods if period is not None), default=float("inf"))
         if radius is None:
             if system.cutoff is None:

@@ -35,7 +35,7 @@ from pyness.systems import ParticleSystem
 from pyness.systems.jets import Jets, noise_free_jets
 from pyness.systems.neighbours import Pairs, close_pairs
 
-__all__ = ["ContactScore", "Prepared", "suits"]
+__all__ = ["ContactScore", "Prepared", "check_suits", "suits"]
 
 #: Contacts softer than this share of the mean stiffness are left out; up to four times it they fade in.
 SOFT = 0.03
@@ -88,6 +88,19 @@ def suits(system: ParticleSystem) -> bool:
     )  # fmt: skip
 
 
+def check_suits(system: ParticleSystem) -> None:
+    """Refuse a system that the network is not meant for.
+
+    Raises:
+        InputError: with what is.
+    """
+    if not suits(system):
+        raise InputError(
+            f"'contacts' for {system.name!r}, which has noise of positions, a trap or no driven contacts",
+            "take 'attention'",
+        )
+
+
 class ContactScore(nn.Module):
     """``s_g = shift + m`` with ``m`` a sum over the contacts of each particle.
 
@@ -112,11 +125,7 @@ class ContactScore(nn.Module):
         pasts: bool = False,
     ) -> None:
         super().__init__()
-        if not suits(system):
-            raise InputError(
-                f"'contacts' for {system.name!r}, which has noise of positions, a trap or no driven contacts",
-                "take 'attention'",
-            )
+        check_suits(system)
         if not 1 <= order <= 8:
             raise InputError(f"order is {order!r}", "give a number of derivatives from 1 to 8")
         if rounds < 1:
@@ -230,9 +239,9 @@ class ContactScore(nn.Module):
         found = []
         for share in SLOW:
             slow, fast = share * self.stiffness.double(), FASTEST * self.stiffness.double()
-            left, done = _solved(rates, signal, slow, fast), []
+            left, done = _chebyshev(rates, signal, slow, fast), []
             for _ in range(2, self.order):
-                left = _solved(rates, left, slow, fast)
+                left = _chebyshev(rates, left, slow, fast)
                 done.append(left[:, 0])
                 left = left[:, 1:]
             found += done
@@ -333,7 +342,7 @@ def _stiffness(jets: Jets) -> torch.Tensor:
     return torch.sqrt(jets.slope.square() + (jets.force / jets.distance).square())
 
 
-def _solved(
+def _chebyshev(
     matrix: Callable[[torch.Tensor], torch.Tensor], b: torch.Tensor, low: torch.Tensor, high: torch.Tensor
 ) -> torch.Tensor:
     """``(matrix + low)^{-1} b`` for a matrix with eigenvalues in ``[0, high]``, by Chebyshev's iteration.

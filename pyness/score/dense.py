@@ -65,7 +65,8 @@ class DenseScore(nn.Module):
                 angle = 2 * math.pi * k / width * (x[..., axis] - low)
                 parts += [torch.cos(angle), torch.sin(angle)]
         drift = self.system.drift(x) / self.drift_spread
-        return torch.cat([torch.stack(parts, dim=-1), drift], dim=-1)
+        # from states in double precision: without noise a score varies over far less than single precision resolves
+        return torch.cat([torch.stack(parts, dim=-1), drift], dim=-1).to(self.center)
 
     def _lifted(self, x: torch.Tensor, second: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Features ``(n, f)`` and their first and second derivatives by each coordinate, ``(d, n, f)``."""
@@ -109,10 +110,12 @@ class DenseScore(nn.Module):
         return value, first, bend
 
     def correction(self, x: torch.Tensor) -> torch.Tensor:
-        """``m: (n, d)`` at ``x: (n, d)``, 0 where a coordinate has no noise."""
+        """``m: (n, d)`` at ``x: (n, d)`` in double precision, 0 where a coordinate has no noise."""
         if self.gradient:
-            return -self._carried(*self._lifted(x, second=False))[1].squeeze(-1).mT * self._loud(x)
-        return self.scale * self.layers(self._features(x)) * self._loud(x)
+            m = -self._carried(*self._lifted(x, second=False))[1].squeeze(-1).mT
+        else:
+            m = self.scale * self.layers(self._features(x))
+        return m * self._loud(m)
 
     def _loud(self, x: torch.Tensor) -> torch.Tensor:
         D = self.system.diffusion
@@ -123,12 +126,12 @@ class DenseScore(nn.Module):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """The score ``(n, d)`` at ``states: (n, d)``."""
         known, _ = shift_with_terms(self.system, self.shift, states, None)
-        return known.to(self.center) + self.correction(states.to(self.center))
+        return known.to(self.center) + self.correction(states.double())
 
     def lift(self, states: torch.Tensor) -> dict[str, torch.Tensor]:
         """All that ``with_terms`` needs of ``states: (n, d)`` and that no weight changes; states come first."""
         known, terms = shift_with_terms(self.system, self.shift, states, None)
-        value, first, bend = self._lifted(states.to(self.center), second=self.gradient)
+        value, first, bend = self._lifted(states.double(), second=self.gradient)
         lifted = {"known": known.to(value), "terms": terms.to(value), "value": value, "first": first.transpose(0, 1)}
         return lifted if bend is None else {**lifted, "bend": bend.transpose(0, 1)}
 

@@ -14,8 +14,10 @@ from torch import nn
 from tqdm import tqdm
 
 from pyness.checkpoint import read_checkpoint, write_checkpoint
+from pyness.devices import usable
 from pyness.errors import TrainingError
 from pyness.estimators.score_free import check_samples, fisher_per_walker
+from pyness.files import write_whole
 from pyness.sampling import Samples
 from pyness.score import losses
 from pyness.score.distributed import average_gradients, own_device, rank_and_size
@@ -133,16 +135,17 @@ def fit_score(
         "held_out": held_out, "precision": precision,
     }  # fmt: skip
     network, known, options = resolve(system, samples, seed, given)
+    device = own_device(usable(device))
     metadata = {
         "network": network, "shift": known, "options": options, "seed": seed, "samples": samples.fingerprint,
     }  # fmt: skip
-    judged, training = samples.split(held_out, seed=seed)
+    # paths are followed there, and of states only batches go to the device
+    judged, training = samples.to("cpu").split(held_out, seed=seed)
     model = build(system, network, metadata["shift"], seed)
     model.calibrate(training)
-    device = own_device(device)
     trainer = _Trainer(system, model.to(device), training, judged, metadata, device)
     if resume:
-        trainer.restore(read_checkpoint(checkpoint, metadata, trainer.content()))
+        trainer.restore(read_checkpoint(checkpoint, trainer.identity, trainer.content()))
     trainer.run(checkpoint, log, progress)
     return Score(system, trainer.averaged(), metadata, samples)
 
@@ -176,7 +179,7 @@ class _Trainer:
             self.labels = Labels(system, training, count, metadata["seed"], self.rank, self.size)
         self.mask = self._mask()
         self.known = self._known()
-        self.bundles = self._bundles()
+        self.bundles = () if self.labels else self._bundles()
         self.prepared: dict[int, Any] = {}
 
     def _subset(self, judged: Samples) -> torch.Tensor:
@@ -239,6 +242,11 @@ class _Trainer:
             everything[: self.system.n_particles * self.system.space_dim] = False
         return everything
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this training from others: each process draws its own batches, so their number counts."""
+        return {**self.metadata, "processes": self.size}
+
     def restore(self, content: dict[str, Any] | None) -> None:
         if content is None:
             return
@@ -258,7 +266,7 @@ class _Trainer:
         every = max(1, steps // LOOKS)
         main = self.rank == 0
         if log is not None and self.step == 0 and main:
-            Path(log).write_text("", encoding="utf-8")
+            write_whole({log: ""}, "give a path that can be written")
         if self.labels is not None:
             self._follow(checkpoint, progress and main)
         bar = tqdm(
@@ -276,14 +284,14 @@ class _Trainer:
                         with Path(log).open("a", encoding="utf-8") as file:
                             file.write(json.dumps(record) + "\n")
                     if checkpoint is not None:
-                        write_checkpoint(checkpoint, self.content(), self.metadata)
+                        write_checkpoint(checkpoint, self.content(), self.identity)
 
     def _follow(self, checkpoint: str | Path | None, progress: bool) -> None:
         """Put the ends of paths in the place of the states, with their targets."""
 
         def kept() -> None:
             if checkpoint is not None and self.rank == 0:
-                write_checkpoint(checkpoint, self.content(), self.metadata)
+                write_checkpoint(checkpoint, self.content(), self.identity)
 
         self.labels.make(kept, progress)
         self.states, self.known = self.labels.states, {"targets": self.labels.targets.to(self.device)}

@@ -23,7 +23,6 @@ class Labels:
 
     Attributes:
         states, targets: of the parts so far, ``(n, dim)`` in double and in single precision.
-        complete: whether there is nothing left to do.
     """
 
     def __init__(
@@ -37,10 +36,6 @@ class Labels:
         order = order.repeat(-(-count // len(order)))[:count][rank::size]
         self._starts = flat[order].split(max(1, TOGETHER // samples.dim))
         self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    @property
-    def complete(self) -> bool:
-        return len(self._parts) == len(self._starts)
 
     @property
     def states(self) -> torch.Tensor:

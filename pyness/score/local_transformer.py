@@ -16,7 +16,7 @@ from pyness.errors import InputError
 from pyness.sampling import Samples
 from pyness.score.shift import shift_with_terms
 from pyness.systems import ParticleSystem
-from pyness.systems.neighbours import minimum_image
+from pyness.systems.neighbours import minimum_image, wrapped
 
 __all__ = ["LocalTransformer"]
 
@@ -102,7 +102,7 @@ class LocalTransformer(nn.Module):
         periods = np.array([p or 0.0 for p in self.system.periods])
         found = []
         for row, one in enumerate(x.detach().double().cpu().numpy()):
-            at = np.where(periods > 0, np.mod(one, np.where(periods > 0, periods, 1.0)), one)
+            at = wrapped(one, periods)
             tree = cKDTree(at, boxsize=periods if (periods > 0).any() else None)
             index = tree.query(at, k=self.neighbours + 1)[1] + row * len(one)
             found.append(torch.from_numpy(index))

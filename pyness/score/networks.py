@@ -11,7 +11,7 @@ from torch import nn
 from pyness.errors import InputError, UnknownNameError
 from pyness.numbers import check_number, check_whole
 from pyness.score.attention import AttentionScore
-from pyness.score.contacts import ContactScore, suits
+from pyness.score.contacts import ContactScore, check_suits, suits
 from pyness.score.dense import DenseScore, fits
 from pyness.score.local_transformer import LocalTransformer
 from pyness.systems import ParticleSystem, System
@@ -42,10 +42,12 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
     """
     if arch is None:
         arch = "dense" if fits(system) else "contacts" if suits(system) else "attention"
-    if arch not in ARCHITECTURES:
+    if not isinstance(arch, str) or arch not in ARCHITECTURES:
         raise UnknownNameError.of("arch", str(arch), ARCHITECTURES)
     if arch != "dense" and not (isinstance(system, ParticleSystem) and system.n_particles > 1):
         raise InputError(f"arch is {arch!r} for {system.name!r}", "give 'dense': it has no particles to attend to")
+    if arch == "contacts":
+        check_suits(system)
     asked = {key: value for key, value in given.items() if value is not None}
     for key in asked:
         if key not in KEYWORDS[arch]:
@@ -57,6 +59,9 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
             check_number(key, asked[key], above=0)
         else:
             check_whole(key, asked[key])
+    if arch == "attention" and (radius := AttentionScore.reach(system, asked.get("radius"))) is not None:
+        # what it has learnt is of this radius, whatever system it is used on
+        asked["radius"] = radius
     return {"arch": arch, **asked}
 
 

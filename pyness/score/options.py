@@ -30,7 +30,7 @@ def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) 
         check_number(name, options[name], above=0, below=1)
     check_number("warm_up", options["warm_up"], below=1)
     check_number("residual", options["residual"])
-    if options["loss"] not in losses.LOSSES:
+    if not isinstance(options["loss"], str) or options["loss"] not in losses.LOSSES:
         raise UnknownNameError.of("loss", str(options["loss"]), losses.LOSSES)
     if options["precision"] not in ("float32", "bfloat16"):
         raise InputError(f"precision is {options['precision']!r}", "give 'float32' or 'bfloat16'")

@@ -62,7 +62,7 @@ class Pasts:
         self._far = FAR * system.cutoff if system.cutoff else math.inf
         self._core = CORE * (system.cutoff or 0.0)
         self._lists: list[tuple[Followed, Hessians]] = []
-        self._steps: list[Hessians] = []
+        self._by_step: list[Hessians] = []
 
     def scores(self, x: torch.Tensor, g: torch.Tensor) -> list[torch.Tensor]:
         """``g + s_g`` by pasts of ``FIELDS`` lengths, ``(n, N, d)`` each, at ``x: (n, N, d)`` and such ``g``."""
@@ -73,7 +73,7 @@ class Pasts:
         field = torch.zeros_like(x)
         for longer, solved in zip(LENGTHS, SOLVED, strict=True):
             y = y - (longer - length) * self.time * velocity
-            length, steps = longer, [self.time * h for h in _steps(longer)]
+            length, steps = longer, [self.time * h for h in _step_lengths(longer)]
             for _ in range(solved):
                 past = _Past(self, y, push, steps, done)
                 missing = _within(x - past.end, far)
@@ -93,9 +93,9 @@ class Pasts:
 
     def pushed(self, step: int, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Forces on ``y: (n, N, d)`` at a step of all, and the Hessian."""
-        if step == len(self._steps):
-            self._steps.append(self._hessians(y))
-        return self._steps[step].at(y)
+        if step == len(self._by_step):
+            self._by_step.append(self._hessians(y))
+        return self._by_step[step].at(y)
 
     def _hessians(self, y: torch.Tensor) -> Hessians:
         """Of a list that holds: each past comes by where shorter ones have been."""
@@ -167,10 +167,10 @@ class _Past:
             u = half(u)
             return half(rate * u + then @ u) / unit
 
-        return _solved(scatter, roughly, e, self._states)
+        return _conjugate_gradients(scatter, roughly, e, self._states)
 
 
-def _solved(
+def _conjugate_gradients(
     matrix: Callable[[torch.Tensor], torch.Tensor], roughly: Callable[[torch.Tensor], torch.Tensor], b: torch.Tensor,
     states: int,
 ) -> torch.Tensor:  # fmt: skip
@@ -224,7 +224,7 @@ def _believed(cost: torch.Tensor) -> torch.Tensor:
     return 1 / (1 + (mean / UNLIKELY) ** 8)
 
 
-def _steps(length: float) -> list[float]:
+def _step_lengths(length: float) -> list[float]:
     """Steps of a past of such a length, the last one the shortest."""
     steps = [STEP]
     while sum(steps) < length:

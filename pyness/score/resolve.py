@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from pyness.errors import InputError
+from pyness.devices import usable
 from pyness.estimators.score_certificate import noisy
 from pyness.sampling import Plan, Samples
 from pyness.score.networks import KEYWORDS, build, describe
@@ -62,11 +60,5 @@ def resolve_options(system: System, plan: Plan, seed: int, given: Mapping[str, A
     """
     network, shift, options = resolve(system, plan, seed, given)
     build(system, network, shift)
-    try:
-        torch.empty(0, device=given.get("device", "cpu"))
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise InputError(
-            f"device {given['device']!r} cannot be used: {(str(error).splitlines() or ['?'])[0]}",
-            "give 'cpu' or a device of yours",
-        ) from error
+    usable(given.get("device", "cpu"))
     return {**given, **network, "shift": shift, **options}

@@ -66,8 +66,8 @@ class Score:
     def with_terms(self, x: torch.Tensor, probes: int = PROBES) -> tuple[torch.Tensor, torch.Tensor]:
         """Score and ``d_i (D s)_i`` at ``x: (n, d)``, 0 where a coordinate has no noise.
 
-        The terms of one particle's coordinates mean something in sum only; those of positions are drawn at random
-        where there are many, always in the same way, and right on average.
+        The terms of one particle's coordinates mean something in sum only. Where there are many, those of positions
+        (of activities in ``"contacts"``) are drawn at random, always in the same way, and right on average.
         """
         generator = torch.Generator(self._device).manual_seed(0)
         with torch.no_grad():
@@ -79,11 +79,14 @@ class Score:
         """Entropy production of each particle at ``x: (n, d)`` (``pyness.estimators.local``).
 
         Raises:
-            InputError: the system has no particles.
+            InputError: the system has no particles, or other states.
         """
         if not isinstance(self.system, ParticleSystem):
             raise InputError(f"{self.system.name!r} has no particles", "give a score of a ParticleSystem")
-        return local_epr(self.system, x.double(), self.with_terms)
+        flat = self._states(x).double()
+        if x.ndim != 2:
+            raise InputError(f"x is {tuple(x.shape)}", f"give a tensor (n, {self.system.dim})")
+        return local_epr(self.system, flat, self.with_terms)
 
     def profile(self, samples: Samples, by: str = "density", *, part: str = "activity", bins: int = 12) -> Profile:
         """Entropy production of particles given where they are, with error bars.
@@ -116,6 +119,10 @@ class Score:
         parts = {"activity": activity_epr, "position": position_epr}
         if part not in parts:
             raise UnknownNameError.of("part", str(part), parts)
+        if part == "position" and self.system.noise == 0:
+            raise InputError(
+                f"part is 'position' of {self.system.name!r}, without noise of positions", "take 'activity'"
+            )
         return lambda x: parts[part](self.system, x, self.score(x))
 
     def _judged(self, samples: Samples) -> Samples:
@@ -134,7 +141,8 @@ class Score:
         """
         mine = self.system
         if not isinstance(mine, ParticleSystem) or not isinstance(system, ParticleSystem):
-            raise InputError(f"a score of {mine.name!r} on {system.name!r}", "only particle systems can be exchanged")
+            other = getattr(system, "name", system)
+            raise InputError(f"a score of {mine.name!r} on {other!r}", "only particle systems can be exchanged")
         architecture = self.metadata["network"]
         _check_alike(mine.to_dict(), system, architecture["arch"])
         network = build(system, architecture, choose(system, self.metadata["shift"]))
@@ -200,8 +208,9 @@ class Score:
             "parts": {name: block.to_dict() for name, block in found.blocks.items()},
         }
         if particles and samples.stats:
-            # burn-in included: how long a trajectory is against the memory of its activities
-            covered = extra["persistence_times"] = samples.times[-1].item() * self.system.activity.rate
+            # burn-in and what it went on from included: how long a trajectory is against the memory of its activities
+            followed = samples.before + samples.times[-1].item()
+            covered = extra["persistence_times"] = followed * self.system.activity.rate
             if covered < COVERED:
                 notes.append(
                     f"each trajectory covers {covered:.2g} persistence times of the activity: what needs several, as "
@@ -350,6 +359,8 @@ def _kind(described: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("self-propulsion without such noise", not noise and activity["speed"] > 0),
         ("a box with open sides", "open" in described["domain"]["boundary"]),
         ("species", None if described["species"] is None else sorted(set(described["species"]))),
+        ("cutoff", described["cutoff"]),
+        ("pair force at some distances", described["pair_force"]),
     ]
 
 

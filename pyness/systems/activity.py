@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -36,14 +37,10 @@ class Activity:
     high: ClassVar[float] = 3.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.speed) and self.speed >= 0):
+        if not (isinstance(self.speed, Real) and math.isfinite(self.speed) and self.speed >= 0):
             raise SystemDefinitionError(f"v0 is {self.speed!r}", "give a finite speed of at least 0")
-        if not (math.isfinite(self.rate) and self.rate > 0):
+        if not (isinstance(self.rate, Real) and math.isfinite(self.rate) and self.rate > 0):
             raise SystemDefinitionError(f"gamma is {self.rate!r}", "give a rate greater than 0")
-
-    @property
-    def persistence_time(self) -> float:
-        return 1 / self.rate
 
 
 class OrnsteinUhlenbeckActivity(Activity):

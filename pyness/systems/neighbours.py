@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from pyness.errors import SamplingError
 
-__all__ = ["Pairs", "all_pairs", "close_pairs", "minimum_image"]
+__all__ = ["Pairs", "all_pairs", "close_pairs", "minimum_image", "wrapped"]
 
 #: Candidates compared at a time at the most: 2^27 of them take about 4 GiB.
 MOST = 1 << 27
@@ -62,7 +63,7 @@ def close_pairs(x: torch.Tensor, width: tuple[float | None, ...], cutoff: float)
     narrow = any(w is not None and n < 3 for w, n in zip(width, counts, strict=True))
     if particles <= FEW or narrow:
         if batch * particles**2 // 2 > MOST:
-            raise _too_many(batch * particles**2 // 2)
+            return _in_halves(x, width, cutoff, batch * particles**2 // 2)
         return _within(x, all_pairs(batch, particles, x.device), width, cutoff)
     cells = [_cells_along(x[..., k], width[k], *sides[k], counts[k]).reshape(-1) for k in range(space)]
     return _by_cells(x, width, cutoff, counts, cells)
@@ -124,7 +125,7 @@ def _by_cells(
     first, many = torch.cat(first), torch.cat(many)
     candidates = int(many.sum())
     if candidates > MOST:
-        raise _too_many(candidates)
+        return _in_halves(x, width, cutoff, candidates)
     run = torch.arange(len(many), device=x.device).repeat_interleave(many)
     within_run = torch.arange(candidates, device=x.device) - (many.cumsum(0) - many)[run]
     i, j = run.remainder(rows), first[run] + within_run
@@ -163,8 +164,20 @@ def _product(counts: list[int]) -> int:
     return total
 
 
-def _too_many(candidates: int) -> SamplingError:
-    return SamplingError(
-        f"{candidates:.3g} pairs of particles share their cells, more than fit into memory",
-        "particles have collapsed onto each other or are started so: take a smaller dt or a wider start",
-    )
+def _in_halves(x: torch.Tensor, width: tuple[float | None, ...], cutoff: float, candidates: int) -> Pairs:
+    """Of many configurations those of one half after those of the other; a single one has collapsed."""
+    batch, particles, _ = x.shape
+    if batch == 1:
+        raise SamplingError(
+            f"{candidates:.3g} pairs of particles share their cells, more than fit into memory",
+            "particles have collapsed onto each other or are started so: take a smaller dt or a wider start",
+        )
+    half = batch // 2
+    a, b = (close_pairs(part, width, cutoff) for part in (x[:half], x[half:]))
+    return Pairs(torch.cat([a.i, b.i + half * particles]), torch.cat([a.j, b.j + half * particles]))
+
+
+def wrapped(x: np.ndarray, periods: np.ndarray) -> np.ndarray:
+    """Positions ``(n, d)`` in ``[0, period)`` where it is not 0, as periodic trees want them."""
+    inside = np.where(periods > 0, np.mod(x, np.where(periods > 0, periods, 1.0)), x)
+    return np.where((periods > 0) & (inside >= periods), 0.0, inside)  # what rounding has put onto the far side

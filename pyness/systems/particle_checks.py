@@ -5,17 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pyness.errors import SystemDefinitionError
+from pyness.systems.activity import Activity
 from pyness.systems.box import Box
 
 if TYPE_CHECKING:
     from pyness.systems.particles import ParticleSystem
+    from pyness.systems.system import System
 
-__all__ = ["STARTS", "check_box", "check_forces", "check_numbers", "conservative", "labels_of"]
+__all__ = [
+    "STARTS",
+    "check_box",
+    "check_forces",
+    "check_numbers",
+    "check_parts",
+    "conservative",
+    "labels_of",
+    "nearest",
+]
 
 #: What positions can be drawn as.
 STARTS = ("uniform", "clustered")
@@ -53,6 +64,20 @@ def check_numbers(**values: float | None) -> None:
             raise SystemDefinitionError(f"{what} is {value!r}", remedy)
 
 
+def check_parts(activity: Any, box: Any) -> None:
+    """An activity or a box that is none.
+
+    Raises:
+        SystemDefinitionError: which.
+    """
+    if not isinstance(activity, Activity):
+        raise SystemDefinitionError(
+            f"activity is {activity!r}", "give an OrnsteinUhlenbeckActivity or a RotatingActivity"
+        )
+    if box is not None and not isinstance(box, Box):
+        raise SystemDefinitionError(f"box is {box!r}", 'give a Box, as Box([0.0], [20.0], "periodic")')
+
+
 def check_box(system: ParticleSystem) -> None:
     """A box that does not fit the particles or their forces.
 
@@ -69,7 +94,7 @@ def check_box(system: ParticleSystem) -> None:
     narrow = [w for w in periods if w is not None and cutoff is not None and 2 * cutoff > w]
     if narrow:
         raise SystemDefinitionError(
-            f"the cutoff {cutoff:g} is larger than half the box ({narrow[0]:g})",
+            f"the cutoff {cutoff:g} is larger than half the box, {narrow[0] / 2:g}",
             "take more particles, a lower packing fraction or a shorter cutoff",
         )
     if cutoff is None and system.pair_force is not None and box.periodic:
@@ -159,9 +184,21 @@ def labels_of(species: Sequence[int], n_particles: int) -> torch.Tensor:
     Raises:
         SystemDefinitionError: others.
     """
-    labels = torch.as_tensor(species)
+    try:
+        labels = torch.as_tensor(species)
+    except (TypeError, ValueError, RuntimeError):
+        raise SystemDefinitionError(f"species are {species!r}", f"give {n_particles} whole numbers") from None
     if labels.shape != (n_particles,) or labels.is_floating_point() or labels.dtype == torch.bool:
         raise SystemDefinitionError(f"species have shape {tuple(labels.shape)}", f"give {n_particles} whole numbers")
     if labels.min() < 0:
         raise SystemDefinitionError(f"a species is {labels.min().item()}", "give whole numbers of at least 0")
     return labels.long()
+
+
+def nearest(system: System, state: torch.Tensor) -> float | None:
+    """Distance of the two particles nearest to each other, if any interact, at ``state: (dim,)``."""
+    if getattr(system, "pair_force", None) is None or system.n_particles == 1:
+        return None
+    x = system.split(state.unsqueeze(0))[0]
+    r, _ = system.distances(x, system.pairs(x))
+    return r.min().item() if len(r) else None

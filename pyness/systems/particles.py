@@ -14,7 +14,15 @@ from pyness.errors import InputError, SystemDefinitionError
 from pyness.systems.activity import Activity
 from pyness.systems.box import Box
 from pyness.systems.neighbours import Pairs, all_pairs, close_pairs, minimum_image
-from pyness.systems.particle_checks import STARTS, check_box, check_forces, check_numbers, conservative, labels_of
+from pyness.systems.particle_checks import (
+    STARTS,
+    check_box,
+    check_forces,
+    check_numbers,
+    check_parts,
+    conservative,
+    labels_of,
+)
 from pyness.systems.system import System
 from pyness.systems.truth import Truth
 
@@ -79,6 +87,7 @@ class ParticleSystem(System):
         truth: Truth | None = None,
         source: str = "",
     ) -> None:
+        check_parts(activity, box)
         check_numbers(n_particles=n_particles, space_dim=space_dim, noise=noise, trap=trap, cutoff=cutoff)
         self.n_particles, self.space_dim = n_particles, space_dim
         self.activity, self.noise, self.trap = activity, float(noise), float(trap)
@@ -377,8 +386,21 @@ class ParticleSystem(System):
             "activity": {"kind": self.activity.name, "speed": self.activity.speed, "rate": self.activity.rate},
             "noise": self.noise,
             "trap": self.trap,
+            "cutoff": self.cutoff,
+            "pair_force": self._told_forces(),
             "species": None if self.species is None else self.species.tolist(),
             "parameters": self.parameters,
             "domain": self.box.to_dict(),
             "source": self.source,
         }
+
+    def _told_forces(self) -> list[float] | None:
+        """The pair force at a few distances, for each two species: what tells functions apart in files."""
+        if self.pair_force is None:
+            return None
+        r = (self.cutoff or 1.0) * torch.tensor([0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
+        kinds = [()]
+        if self.species is not None:
+            labels = self.species.unique()
+            kinds = [(a.expand(len(r)), b.expand(len(r))) for a in labels for b in labels]
+        return [float(f"{f:.6g}") for kind in kinds for f in self.pair_force(r, *kind).tolist()]

@@ -20,7 +20,7 @@ from pyness.errors import (
     UnknownNameError,
 )
 from pyness.sampling import Samples, run, sample
-from pyness.systems import Box, System
+from pyness.systems import Box, OrnsteinUhlenbeckActivity, ParticleSystem, System
 
 SHORT = {"walkers": 300, "burn_in": 0.2, "snapshots": 3, "spacing": 0.1}
 
@@ -212,6 +212,23 @@ def test_too_many_failures_end_the_run():
     assert caught.value.samples.walkers < 500
 
 
+def test_overlaps_are_named_where_particles_blow_up():
+    def steep(r):
+        return torch.where(r < 1, r**-13 - 1, 0 * r)
+
+    box = Box([0.0] * 2, [10.0] * 2, "periodic")
+    system = ParticleSystem("steep", 60, 2, OrnsteinUhlenbeckActivity(1.0, 0.1), pair_force=steep, cutoff=1.0, box=box)
+    plan = {"walkers": 4, "burn_in": 0.01, "snapshots": 1, "spacing": 0.1, "progress": False}
+    with pytest.raises(
+        SamplingError, match=r"with two particles 0\.\d+ apart .*; take .*, a start without overlaps, or"
+    ):
+        sample(system, "EM:split=true,dt=1e-3", "torch", **plan)
+    side = (torch.arange(8) + 0.5) * 1.25
+    lattice = torch.cartesian_prod(side, side)[:60].double()
+    start = system.join(lattice.expand(4, 60, 2), torch.zeros(4, 60, 2, dtype=torch.float64))
+    assert sample(system, "EM:split=true,dt=1e-3", "torch", start=start, **plan).stats["failed_walkers"] == 0
+
+
 MULTIPLICATIVE = System("multiplicative", 1, lambda x: -x, lambda x: 0.1 + x**2, Box([-1.0], [1.0]))
 
 
@@ -235,6 +252,7 @@ MULTIPLICATIVE = System("multiplicative", 1, lambda x: -x, lambda x: 0.1 + x**2,
         ({"max_seconds": 0}, InputError, "max_seconds is 0"),
         ({"max_evaluations": "1e6"}, InputError, "max_evaluations is '1e6'"),
         ({"start": "somewhere"}, InputError, "somewhere"),
+        ({"start": _explosive}, InputError, "give a kind of start, a tensor"),
         ({"start": torch.zeros(3, 2)}, InputError, r"\(3, 2\)"),
         ({"start": torch.full((300, 2), torch.nan)}, InputError, "NaN"),
         ({"resume": True}, InputError, "without a store"),

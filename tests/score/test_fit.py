@@ -330,6 +330,15 @@ def test_saved_scores_give_the_same_numbers_and_transfer(few, tmp_path):
     assert report.extra["epr_of"] == "activity"
     assert report.epr.value > 0
     assert report.extra["persistence_times"] == pytest.approx(25 * 1e-4)
+    plan = {"walkers": 4, "burn_in": 0.0, "snapshots": 2, "spacing": 5.0, "progress": False}
+    further = pyness.sample(system, engine="torch", start=samples, **plan)
+    again = pyness.sample(system, engine="torch", start=further, **plan)
+    assert (further.before, again.before) == (25.0, 35.0)
+    assert score.report(again).extra["persistence_times"] == pytest.approx((again.times[-1].item() + 35) * 1e-4)
+    faster = get("aoup-mips", n_particles=12, v0=0.05)
+    assert pyness.sample(faster, engine="torch", start=samples, **plan).before == 0
+    with pytest.raises(InputError, match="part is 'position' of 'aoup-mips', without noise of positions"):
+        score.profile(samples, part="position")
     assert any("no noise of their own" in note for note in report.warnings)
     larger = get("aoup-mips", n_particles=40, packing=0.3)
     y = larger.draw_start("uniform", 2, torch.Generator().manual_seed(0), torch.float64)
@@ -376,6 +385,53 @@ def own_particles(count, **more):
         "box": Box([0.0] * 2, [6.0] * 2, "periodic"),
     } | more
     return ParticleSystem("mine", count, 2, OrnsteinUhlenbeckActivity(0.1, 1.0), **options)
+
+
+def test_attention_keeps_the_radius_that_it_was_trained_with(tmp_path):
+    def drawn(system):
+        states = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64)
+        return pyness.Samples.from_states(system, states.reshape(4, 3, -1))
+
+    system = own_particles(16)
+    options = SHORT | SMALL["attention"] | {"arch": "attention", "loss": "implicit", "steps": 2}
+    score = fit_score(system, drawn(system), **options)
+    assert score.metadata["network"]["radius"] == score.network.radius == 1.25
+    score.save(path := tmp_path / "model.safetensors")
+    assert score.transferred(own_particles(40)).network.radius == 1.25
+    assert Score.load(path, own_particles(16)).network.radius == 1.25
+    side = own_particles(16, box=Box([0.0] * 2, [2.2] * 2, "periodic"))
+    with pytest.raises(InputError, match=r"radius is 1\.25 and half the box 1\.1"):
+        score.transferred(side)
+    for other, what in (
+        (own_particles(16, cutoff=0.8, pair_force=lambda r: (0.8 - r).clamp_min(0)), "cutoff is 1.0"),
+        (own_particles(16, pair_force=lambda r: 5 * (1 - r)), "pair force at some distances is"),
+    ):
+        for use in (score.transferred, lambda one: Score.load(path, one)):
+            with pytest.raises(InputError, match=what):
+                use(other)
+    for other in ("aoup-mips", 7):
+        with pytest.raises(InputError, match=f"a score of 'mine' on {other!r}; only particle systems"):
+            score.transferred(other)
+    with pytest.raises(InputError, match=r"x is \(4, 3, 64\); give a tensor \(n, 64\)"):
+        score.local(drawn(system).states)
+
+
+def test_contacts_are_refused_for_what_they_are_and_not_for_their_loss():
+    system = get("abp", n_particles=12)
+    states = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64).reshape(4, 3, -1)
+    with pytest.raises(InputError, match=r"'contacts' for 'abp', which has noise of positions.*take 'attention'"):
+        fit_score(system, pyness.Samples.from_states(system, states), arch="contacts", **SHORT)
+
+
+def test_a_checkpoint_is_of_as_many_processes(few, tmp_path, monkeypatch):
+    from pyness.score import fit
+
+    system, samples = few
+    path = tmp_path / "checkpoint.pt"
+    fit_score(system, samples, checkpoint=path, **SHORT, **SMALL["contacts"])
+    monkeypatch.setattr(fit, "rank_and_size", lambda device: (0, 2))
+    with pytest.raises(StoreError, match=r"belongs to another training.*number of processes"):
+        fit_score(system, samples, checkpoint=path, resume=True, **SHORT, **SMALL["contacts"])
 
 
 def test_what_a_network_has_not_learnt_is_not_asked_of_it(tmp_path):
@@ -510,6 +566,10 @@ def test_the_score_of_a_velocity_is_learnt_where_the_position_has_no_noise():
         ({"perturb": "xg", "loss": "implicit"}, InputError, "perturb is 'xg' for loss 'implicit', which moves nothing"),
         ({"precision": "int8"}, InputError, "precision is 'int8'"),
         ({"seed": -1}, InputError, "seed is -1"),
+        ({"arch": ["contacts"]}, UnknownNameError, "unknown arch"),
+        ({"loss": ["paths"]}, UnknownNameError, "unknown loss"),
+        ({"device": "abacus"}, InputError, "device 'abacus' cannot be used"),
+        ({"log": "/nowhere/log.jsonl"}, StoreError, "cannot write"),
     ],
 )
 def test_wrong_options_are_refused(few, options, kind, message):

@@ -15,7 +15,7 @@ from pyness.score.attention import AttentionScore
 from pyness.score.contacts import ContactScore
 from pyness.score.dense import DenseScore
 from pyness.score.local_transformer import LocalTransformer
-from pyness.score.networks import describe
+from pyness.score.networks import build, describe
 from pyness.score.shift import choose, shift_with_terms
 from pyness.systems import get
 from pyness.systems.derivatives import jacobian
@@ -288,14 +288,29 @@ def test_only_the_published_network_jumps_where_a_neighbour_leaves_its_nearest(k
         assert nearer == pytest.approx(0.01 * near, rel=0.02)
 
 
-@pytest.mark.parametrize("kind", ["attention", "contacts"])
-def test_touching_particles_have_finite_scores_and_gradients(kind):
-    system, made = contacts() if kind == "contacts" else network("aoup-mips")
-    x, g = system.split(states(system, 1))
-    x[0, 1] = x[0, 0]
+TOUCHING = {
+    "attention": lambda: network("aoup-mips"),
+    "contacts": contacts,
+    "pasts": lambda: contacts(pasts=True),
+    "local-transformer": lambda: network("aoup-mips", LocalTransformer, neighbours=6, width=16, blocks=1),
+}
+
+
+@pytest.mark.parametrize("kind", TOUCHING)
+@settings(max_examples=8, deadline=None)
+@given(
+    apart=st.sampled_from([0.0, 1e-300, 1e-16, 1e-9, 1e-4, 0.1]), angle=st.floats(0, 6.3), pile=st.integers(2, 4),
+    seed=st.integers(0, 3),
+)  # fmt: skip
+def test_touching_particles_have_finite_scores_and_gradients(kind, apart, angle, pile, seed):
+    system, made = TOUCHING[kind]()
+    x, g = system.split(states(system, 1, seed))
+    for k in range(1, pile):  # one upon the other
+        x[0, k] = x[0, 0] + k * apart * torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
     s, terms = made.with_terms(system.join(x, g), torch.Generator().manual_seed(0))
     (s.square().sum() + terms.sum()).backward()
     assert torch.isfinite(s).all()
+    assert torch.isfinite(terms).all()
     assert all(torch.isfinite(p.grad).all() for p in made.parameters() if p.grad is not None)
 
 
@@ -343,3 +358,14 @@ def test_refusals():
         choose(ring, "persistent")
     with pytest.raises(UnknownNameError):
         choose(ring, "best")
+
+
+def test_dense_networks_see_forces_from_positions_in_double_precision():
+    # in a box of 250 single precision is off by 1.5e-5, over which the force of a contact changes by 1e-4 of itself
+    system = get("aoup-mips", n_particles=2, packing=1e-4)
+    made = build(system, {"arch": "dense", "width": 4, "depth": 1}, "equilibrium")
+    seen = []
+    made.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.tensor([[200.0, 200.0, 201.900007, 200.05, 0.3, 0.1, -0.2, 0.4]], dtype=torch.float64)
+    made(x)
+    torch.testing.assert_close(seen[0][:, -8:], system.drift(x).float(), rtol=1e-6, atol=0)

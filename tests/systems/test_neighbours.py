@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -65,3 +66,19 @@ def test_a_collapse_is_an_error_and_no_silent_loss(monkeypatch):
     x = 0.1 * torch.rand(1, 100, 2, generator=torch.Generator().manual_seed(0))
     with pytest.raises(SamplingError, match="take a smaller dt"):
         close_pairs(x, (10.0, 10.0), 1.0)
+
+
+@pytest.mark.parametrize("particles", [20, 100])
+def test_many_configurations_are_no_collapse(particles, monkeypatch):
+    x = 10 * torch.rand(9, particles, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = brute(x, (10.0, 10.0), 1.0)
+    # of them all together there would be more pairs to look at, of one there are not
+    monkeypatch.setattr(neighbours, "MOST", 3000)
+    found = close_pairs(x, (10.0, 10.0), 1.0)
+    assert as_set(found.i, found.j) == expected
+    assert len(found) == len(expected)
+
+
+def test_places_at_the_seam_are_inside():
+    found = neighbours.wrapped(np.array([[-1e-18, -3.0], [10.0, 11.0], [4.0, 4.0]]), np.array([10.0, 0.0]))
+    assert found.tolist() == [[0.0, -3.0], [0.0, 11.0], [4.0, 4.0]]

@@ -183,6 +183,18 @@ def test_wrong_definitions_are_refused():
         ParticleSystem("p", 2, 2, activity, trap=0.5, box=Box([0.0] * 2, [1.0] * 2, ["open", "periodic"]))
     with pytest.raises(SystemDefinitionError, match="a species is -1"):
         ParticleSystem("p", 2, 1, activity, species=[-1, 0])
+    for labels in (["a", "b"], [None, 0]):
+        with pytest.raises(SystemDefinitionError, match=r"species are \[.*\]; give 2 whole numbers"):
+            ParticleSystem("p", 2, 1, activity, species=labels)
+    for wrong in ("fast", None, torch.ones(2)):
+        with pytest.raises(SystemDefinitionError, match=r"v0 is .*; give a finite speed of at least 0"):
+            OrnsteinUhlenbeckActivity(wrong, 1.0)
+        with pytest.raises(SystemDefinitionError, match=r"gamma is .*; give a rate greater than 0"):
+            OrnsteinUhlenbeckActivity(1.0, wrong)
+    with pytest.raises(SystemDefinitionError, match="activity is 'ou'; give an OrnsteinUhlenbeckActivity"):
+        ParticleSystem("p", 2, 1, "ou")
+    with pytest.raises(SystemDefinitionError, match=r"box is \[20, 20\]; give a Box"):
+        ParticleSystem("p", 2, 2, activity, box=[20, 20])
 
 
 def test_a_pair_force_that_jumps_at_its_cutoff_is_refused():

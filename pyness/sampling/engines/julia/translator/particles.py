@@ -77,7 +77,7 @@ def _pair_forces(system: ParticleSystem, graph: Graph) -> dict[str, np.ndarray]:
     fields = {}
     for a in labels:
         for b in labels:
-            name = f"pair_{a}_{b}".replace("-", "m")
+            name = f"pair_{a}_{b}"
             fields[name] = trace_twice(_between(system, a, b), points, graph, name)
     return fields
 
@@ -96,6 +96,6 @@ def _pair(names: list[str]) -> str:
         return f"(r, a, b, p) -> {names[0]}(SVector(r), p, 0.0)[1]"
     branches = []
     for name in names[:-1]:
-        a, b = (word.replace("m", "-") for word in name.split("_")[1:])
+        a, b = name.split("_")[1:]
         branches.append(f"a == {a} && b == {b} ? {name}(SVector(r), p, 0.0)[1] : ")
     return f"(r, a, b, p) -> {''.join(branches)}{names[-1]}(SVector(r), p, 0.0)[1]"
