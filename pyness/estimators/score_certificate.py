@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from pyness.estimators.averages import surface_per_walker, volume_per_walker
 from pyness.estimators.control import controlled
 from pyness.estimators.estimate import Estimate
+from pyness.estimators.identities import identities
 from pyness.estimators.score_free import active_work_per_walker, check_samples, fisher_per_walker, works
 from pyness.estimators.stationarity import family
 from pyness.sampling import Samples
@@ -35,15 +37,17 @@ class Block:
         upper: ``lower`` and the error of all blocks: a bound too.
         naive: ``E[phi_b . D^{-1} phi_b]`` of the candidate, which is no bound.
         midpoint: ``E[v_b . D^{-1} phi_b]``, the part of it that is current.
+        scale_free: ``midpoint^2 / naive``, a bound from below too, by Cauchy and Schwarz, and never under ``lower``.
     """
 
     lower: Estimate
     upper: Estimate
     naive: Estimate
     midpoint: Estimate
+    scale_free: Estimate
 
     def to_dict(self) -> dict[str, dict[str, float]]:
-        return {name: getattr(self, name).to_dict() for name in ("lower", "upper", "naive", "midpoint")}
+        return {name: value.to_dict() for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class ScoreCertificate:
         excess: ``E|s_t - s|_D^2``.
         upper: ``upper + 2 C`` of the candidate; a bound for every score.
         lower: ``epr - excess``; a bound for every score.
+        midpoint: ``E[v . D^{-1} phi] = epr - C``, biased where the score is no gradient; None where some coordinates
+            have no noise.
+        scale_free: ``midpoint^2 / E[phi . D^{-1} phi]``, a bound from below for every score, which one of the
+            right shape and the wrong size reaches; None likewise.
         relative: the excess over ``-E[div F]``, which is ``E|s|_D^2`` of the coordinates with noise.
         against_current: the excess over ``epr``: relative to the departure from equilibrium where the score of
             equilibrium is known, which is the stricter measure.
@@ -69,6 +77,7 @@ class ScoreCertificate:
         gradient: whether the score is a gradient, as was claimed, as far as its defect shows; None without the claim.
         by_particle: ``(walkers, N)``, where positions have no noise and all particles are alike: the share of each in
             ``excess``, ``gamma (s_i^2 + d) + 2 gamma div_{g_i} s_i + lap_i U``, whose mean is ``gamma E|s_t - s|_i^2``.
+        identities: of particles, by name, what would be 0 of the true score (``pyness.estimators.identities``).
     """
 
     epr: Estimate
@@ -77,6 +86,8 @@ class ScoreCertificate:
     excess: Estimate
     upper: Estimate
     lower: Estimate
+    midpoint: Estimate | None
+    scale_free: Estimate | None
     relative: Estimate
     against_current: Estimate
     blocks: dict[str, Block]
@@ -84,6 +95,7 @@ class ScoreCertificate:
     epr_from: str
     gradient: bool | None
     by_particle: torch.Tensor | None
+    identities: dict[str, Estimate]
 
 
 def noisy(system: System) -> torch.Tensor:
@@ -123,6 +135,7 @@ def certify_score(
     diagonal = system.diffusion.constant and system.diffusion.kind != "matrix"
     masks = {name: mask & loud for name, mask in groups.items()} if diagonal else {}
     each = not complete and _alike(system)
+    names: list[str] = []
 
     def integrand(x: torch.Tensor) -> torch.Tensor:
         s, terms = score(x)
@@ -142,6 +155,10 @@ def certify_score(
             columns += [(F[:, loud].square() / D).sum(-1), _drift_divergence(system, x, loud)]
         for mask in masks.values():
             columns += _block_terms(system, x, F, s, terms, mask.to(x.device))
+        if isinstance(system, ParticleSystem):
+            vanishing = identities(system, x, F, s, terms)
+            names[:] = vanishing
+            columns += vanishing.values()
         columns = torch.stack(columns, dim=-1)
         return torch.cat([columns, _particle_terms(system, x, s * Ds, terms)], dim=-1) if each else columns
 
@@ -178,8 +195,9 @@ def certify_score(
     blocks = {}
     for index, name in enumerate(masks):
         lower, naive = volume[:, 4 + 2 * index], volume[:, 5 + 2 * index]
-        values = (lower, lower + excess, naive, 0.5 * (lower + naive))
-        blocks[name] = Block(*(controlled(value, controls) for value in values))
+        middle = 0.5 * (lower + naive)
+        values = (lower, lower + excess, naive, middle)
+        blocks[name] = Block(*(controlled(value, controls) for value in values), _scale_free(middle, naive, controls))
     return ScoreCertificate(
         epr=controlled(quoted, controls),
         score_free=Estimate.over_walkers(raw),
@@ -187,6 +205,8 @@ def certify_score(
         excess=controlled(excess, controls),
         upper=controlled(upper, controls),
         lower=controlled(quoted - excess, controls),
+        midpoint=controlled(raw - defect, controls) if complete else None,
+        scale_free=_scale_free(raw - defect, volume[:, 2], controls) if complete else None,
         relative=_ratio(excess, fisher, controls),
         against_current=_ratio(excess, quoted, controls),
         blocks=blocks,
@@ -194,6 +214,9 @@ def certify_score(
         epr_from=origin,
         gradient=trusted,
         by_particle=volume[:, -system.n_particles :] if each else None,
+        identities={
+            name: Estimate.over_walkers(volume[:, 4 + 2 * len(masks) + place]) for place, name in enumerate(names)
+        },
     )
 
 
@@ -231,6 +254,15 @@ def _drift_divergence(system: System, x: torch.Tensor, mask: torch.Tensor) -> to
     if not bool(mask[0]):
         return torch.full(x.shape[:1], activity, dtype=x.dtype, device=x.device)
     return system.drift_divergence(x) - activity
+
+
+def _scale_free(midpoint: torch.Tensor, naive: torch.Tensor, controls: torch.Tensor) -> Estimate:
+    """``midpoint^2 / naive``, error by the delta method; 0 of a candidate that has no current."""
+    share = _ratio(midpoint, naive, controls).value
+    if not math.isfinite(share):
+        return Estimate(0.0, 0.0)
+    middle = controlled(midpoint, controls).value
+    return Estimate(share * middle, controlled(2 * share * midpoint - share**2 * naive, controls).stderr)
 
 
 def _ratio(numerator: torch.Tensor, denominator: torch.Tensor, controls: torch.Tensor) -> Estimate:

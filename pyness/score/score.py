@@ -207,6 +207,10 @@ class Score:
             "error_against_current": found.against_current.to_dict(),
             "parts": {name: block.to_dict() for name, block in found.blocks.items()},
         }
+        if found.complete:
+            extra |= {"midpoint": found.midpoint.to_dict(), "scale_free": found.scale_free.to_dict()}
+        if found.identities:
+            extra["identities"] = {name: value.to_dict() for name, value in found.identities.items()}
         if particles and samples.stats:
             # burn-in and what it went on from included: how long a trajectory is against the memory of its activities
             followed = samples.before + samples.times[-1].item()

@@ -60,7 +60,8 @@ def test_certificate_of_known_scores(name):
     found = certify_score(system, gaussian(system, 60_000, 5), with_terms(system, make(system)))
     expected = {
         "epr": EPR, "score_free": EPR, "defect": defect, "excess": excess, "upper": EPR + excess,
-        "lower": EPR - excess, "relative": excess / FISHER, "against_current": excess / EPR,
+        "lower": EPR - excess, "midpoint": EPR - defect, "relative": excess / FISHER,
+        "against_current": excess / EPR, "scale_free": (EPR - defect) ** 2 / (EPR + excess - 2 * defect),
     }  # fmt: skip
     for key, value in expected.items():
         estimate = getattr(found, key)
@@ -71,6 +72,16 @@ def test_certificate_of_known_scores(name):
     for key, block in found.blocks.items():
         assert block.lower.value < truth[key] + 4 * block.lower.stderr
         assert block.upper.value > truth[key] - 4 * block.upper.stderr
+        assert block.lower.value - 1e-12 <= block.scale_free.value < truth[key] + 4 * block.scale_free.stderr
+        assert block.scale_free.stderr < 0.1
+    if name == "exact":
+        assert list(found.identities) == ["I1", "I2", "I3", "I4, positions", "I4, activities", "I5", "I7", "I8"]
+        for vanishing in found.identities.values():
+            assert abs(vanishing.value) < 4 * vanishing.stderr + 1e-9
+    elif name == "not a gradient":  # I2 = I4 - err and I3 = C - I4 (docs/active_matter.md, 4)
+        zero = found.identities["I4, positions"].value + found.identities["I4, activities"].value
+        assert found.identities["I2"].value == pytest.approx(zero - excess, abs=0.02)
+        assert found.identities["I3"].value == pytest.approx(defect - zero, abs=0.02)
     if name == "exact":
         block = found.blocks["activity"]
         assert abs(block.lower.value - truth["activity"]) < 4 * block.lower.stderr + 1e-12
@@ -97,6 +108,11 @@ def test_without_noise_of_the_positions_the_activity_part_is_certified(mix, exce
     assert abs(found.epr.value - 4.0) < 1e-9  # lap U is a constant here
     assert abs(found.against_current.value - excess / 4) < 4 * found.against_current.stderr + 1e-9
     assert list(found.blocks) == ["activity"]
+    # without noise of positions E[div_g v_g] = E[lap U] says how much of the current a score has
+    assert list(found.identities) == ["I4, activities", "I5", "I7", "I8"]
+    assert abs(found.identities["I8"].value + 4 * mix) < 1e-9
+    if mix == 0:
+        assert all(abs(value.value) < 4 * value.stderr + 1e-9 for value in found.identities.values())
 
 
 #: Linear systems ``dz = -A z dt + noise``, of which the first coordinates have no noise: an oscillator in equilibrium,

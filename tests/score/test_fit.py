@@ -387,11 +387,12 @@ def own_particles(count, **more):
     return ParticleSystem("mine", count, 2, OrnsteinUhlenbeckActivity(0.1, 1.0), **options)
 
 
-def test_attention_keeps_the_radius_that_it_was_trained_with(tmp_path):
-    def drawn(system):
-        states = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64)
-        return pyness.Samples.from_states(system, states.reshape(4, 3, -1))
+def drawn(system):
+    states = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64)
+    return pyness.Samples.from_states(system, states.reshape(4, 3, -1))
 
+
+def test_attention_keeps_the_radius_that_it_was_trained_with(tmp_path):
     system = own_particles(16)
     options = SHORT | SMALL["attention"] | {"arch": "attention", "loss": "implicit", "steps": 2}
     score = fit_score(system, drawn(system), **options)
@@ -418,9 +419,8 @@ def test_attention_keeps_the_radius_that_it_was_trained_with(tmp_path):
 
 def test_contacts_are_refused_for_what_they_are_and_not_for_their_loss():
     system = get("abp", n_particles=12)
-    states = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64).reshape(4, 3, -1)
     with pytest.raises(InputError, match=r"'contacts' for 'abp', which has noise of positions.*take 'attention'"):
-        fit_score(system, pyness.Samples.from_states(system, states), arch="contacts", **SHORT)
+        fit_score(system, drawn(system), arch="contacts", **SHORT)
 
 
 def test_a_checkpoint_is_of_as_many_processes(few, tmp_path, monkeypatch):
@@ -435,10 +435,6 @@ def test_a_checkpoint_is_of_as_many_processes(few, tmp_path, monkeypatch):
 
 
 def test_what_a_network_has_not_learnt_is_not_asked_of_it(tmp_path):
-    def drawn(system):
-        states = system.draw_start("uniform", 12, torch.Generator().manual_seed(0), torch.float64)
-        return pyness.Samples.from_states(system, states.reshape(4, 3, -1))
-
     system = own_particles(16)
     options = SHORT | SMALL["attention"] | {"arch": "attention", "loss": "implicit", "steps": 2}
     score = fit_score(system, drawn(system), **options)
