@@ -228,6 +228,8 @@ class Landscape:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        if system is not None and not isinstance(system, System):
+            raise InputError(f"system is {system!r}", "give a System")
         path = Path(path)
         note = path.with_suffix(".json")
         for file in (path, note):

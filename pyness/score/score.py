@@ -83,10 +83,9 @@ class Score:
         """
         if not isinstance(self.system, ParticleSystem):
             raise InputError(f"{self.system.name!r} has no particles", "give a score of a ParticleSystem")
-        flat = self._states(x).double()
-        if x.ndim != 2:
+        if self._states(x).shape != x.shape:
             raise InputError(f"x is {tuple(x.shape)}", f"give a tensor (n, {self.system.dim})")
-        return local_epr(self.system, flat, self.with_terms)
+        return local_epr(self.system, x.double(), self.with_terms)
 
     def profile(self, samples: Samples, by: str = "density", *, part: str = "activity", bins: int = 12) -> Profile:
         """Entropy production of particles given where they are, with error bars.
@@ -280,6 +279,8 @@ class Score:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        if system is not None and not isinstance(system, System):
+            raise InputError(f"system is {system!r}", "give a System")
         path = Path(path)
         for file in (path, path.with_suffix(".json")):
             if not file.is_file():

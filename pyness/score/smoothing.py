@@ -8,7 +8,7 @@ product noise of the networks averages out, while it adds to the square of a lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,8 @@ def scan_alpha(
     Raises:
         InputError: fewer than two different widths, or one that is not positive; no particles; no current at all.
     """
+    if not isinstance(alphas, Iterable) or isinstance(alphas, str):
+        raise InputError(f"alphas are {alphas!r}", "give two different widths or more, all greater than 0")
     for alpha in alphas:
         check_number("alpha", alpha, above=0)
     widths = tuple(sorted({float(a) for a in alphas}))

@@ -87,6 +87,8 @@ def test_report_counts_what_training_did_not_see(setting, tmp_path):
     landscape.save(tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="no samples to report on; give the training samples, or fresh ones"):
         Landscape.load(tmp_path / "model.safetensors").report()
+    with pytest.raises(InputError, match="system is 'double-well'; give a System"):
+        Landscape.load(tmp_path / "model.safetensors", "double-well")
     with pytest.raises(InputError, match="samples are a str"):
         landscape.report("samples.zarr")
     line = pyness.System("line", 1, lambda x: -x, 1.0)

@@ -410,6 +410,8 @@ def test_attention_keeps_the_radius_that_it_was_trained_with(tmp_path):
         for use in (score.transferred, lambda one: Score.load(path, one)):
             with pytest.raises(InputError, match=what):
                 use(other)
+    with pytest.raises(InputError, match="system is 'aoup-mips'; give a System"):
+        Score.load(path, "aoup-mips")
     for other in ("aoup-mips", 7):
         with pytest.raises(InputError, match=f"a score of 'mine' on {other!r}; only particle systems"):
             score.transferred(other)

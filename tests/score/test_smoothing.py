@@ -64,7 +64,7 @@ def test_refusals():
     for alphas in ((0.0, 0.1), ("0.1", 0.2)):
         with pytest.raises(InputError, match=r"alpha is .+; give a number greater than 0"):
             scan_alpha(system, samples, alphas)
-    for alphas in ((0.1,), (0.1, 0.1)):
+    for alphas in ((0.1,), (0.1, 0.1), 0.1, "wide"):
         with pytest.raises(InputError, match="give two different widths or more"):
             scan_alpha(system, samples, alphas)
     with pytest.raises(InputError, match="no activities"):
