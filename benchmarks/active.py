@@ -105,7 +105,7 @@ def trap(scale: float) -> None:
 
 def identities(scale: float) -> None:
     """A learnt score of the trap without drive and with it, and the identities that need one."""
-    for v0 in (0.0, 0.2):
+    for v0 in (0.0, 0.1, 0.2, 0.3, 0.4):
         learnt(*_trap(v0, scale), scale)
 
 
