@@ -20,6 +20,7 @@ from pyness.estimators import Estimate
 from pyness.estimators.averages import volume_per_walker
 from pyness.estimators.control import controlled
 from pyness.estimators.identities import identities as identities_of
+from pyness.estimators.identities import names
 from pyness.estimators.score_certificate import ScoreWithTerms
 from pyness.estimators.score_free import fisher_per_walker
 from pyness.estimators.stationarity import family
@@ -157,10 +158,7 @@ def learnt(system: ParticleSystem, samples: pyness.Samples, scale: float) -> Non
          ("activities, lower", still), ("activities, as learnt", still)], columns[:6], strict=True,
     ):  # fmt: skip
         line(name, controlled(column, torch.cat(controls)), truth)
-    for name, column in zip(
-        ("I1 div v + v.s", "I2 div v", "I3 v.s", "I4, positions", "I4, activities", "I5", "I7", "I8"), columns[6:],
-        strict=True,
-    ):  # fmt: skip
+    for name, column in zip(names(system), columns[6:], strict=True):
         line(name, Estimate.over_walkers(column), 0.0)
 
 
@@ -189,16 +187,16 @@ def _sized(score: pyness.Score, training: pyness.Samples) -> ScoreWithTerms:
 
 def _judged(system: ParticleSystem, score: ScoreWithTerms, states: torch.Tensor) -> torch.Tensor:
     """What is averaged, ``(n, 14)``: error, defect, both parts bounded and as learnt, and the identities."""
-    (s, terms), drift = score(states), system.drift(states)
+    (s, terms), (drift, divergence) = score(states), system.drift_and_divergence(states)
     (s_x, s_g), (t_x, t_g) = system.split(s), system.split(terms)
-    (x, g), (F_x, F_g) = system.split(states), system.split(drift)
+    g, (F_x, F_g) = system.split(states)[1], system.split(drift)
     eps, gamma, total = system.noise, system.activity.rate, 2 * system.n_particles
     v_x, v_g = F_x - eps * s_x, -gamma * (g + s_g)
 
     def over(field: torch.Tensor) -> torch.Tensor:
         return field.sum((-1, -2))
 
-    bend = system.laplacian(x).sum(-1)
+    bend = -gamma * total - divergence
     div_x, div_g = -bend - over(t_x), -gamma * total - over(t_g)
     flux = over(t_x) + over(t_g)
     part, naive = over(v_g.square()) / gamma, over(v_x.square()) / eps
@@ -206,8 +204,8 @@ def _judged(system: ParticleSystem, score: ScoreWithTerms, states: torch.Tensor)
     defect = over(F_x * s_x) + over(F_g * s_g) + flux
     lower_x = 2 * (over(F_x * v_x) / eps + div_x) - naive
     lower_g = 2 * (over(F_g * v_g) / gamma + div_g) - part
-    vanishing = identities_of(system, states, drift, s, terms)
-    return torch.stack([error, defect, lower_x, naive, lower_g, part, *vanishing.values()], dim=-1)
+    vanishing = identities_of(system, drift, divergence, s, terms)
+    return torch.stack([error, defect, lower_x, naive, lower_g, part, *vanishing], dim=-1)
 
 
 def mips(scale: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -88,13 +87,7 @@ def contact_distance(system: ParticleSystem, share: float = PRESSED) -> float | 
     if system.pair_force is None or system.cutoff is None or not system.activity.speed > 0:
         return None
     r = torch.linspace(0, system.cutoff, 1 << 14, dtype=torch.float64)[1:]
-    if system.species is None:
-        force = system.pair_force(r).abs()
-    else:
-        kinds = system.species.unique().tolist()
-        couples = itertools.combinations_with_replacement(kinds, 2)
-        labels = [[torch.full(r.shape, kind) for kind in couple] for couple in couples]
-        force = torch.stack([system.pair_force(r, *couple).abs() for couple in labels]).amax(0)
+    force = system.pair_forces(r).abs().amax(0)
     pressed = r[force >= share * system.activity.speed]
     return pressed.max().item() if len(pressed) else None
 

@@ -11,7 +11,7 @@ import torch
 from pyness.estimators.averages import surface_per_walker, volume_per_walker
 from pyness.estimators.control import controlled
 from pyness.estimators.estimate import Estimate
-from pyness.estimators.identities import identities
+from pyness.estimators.identities import identities, names
 from pyness.estimators.score_free import active_work_per_walker, check_samples, fisher_per_walker, works
 from pyness.estimators.stationarity import family
 from pyness.sampling import Samples
@@ -135,7 +135,7 @@ def certify_score(
     diagonal = system.diffusion.constant and system.diffusion.kind != "matrix"
     masks = {name: mask & loud for name, mask in groups.items()} if diagonal else {}
     each = not complete and _alike(system)
-    names: list[str] = []
+    vanishing = names(system) if isinstance(system, ParticleSystem) else ()
 
     def integrand(x: torch.Tensor) -> torch.Tensor:
         s, terms = score(x)
@@ -155,10 +155,8 @@ def certify_score(
             columns += [(F[:, loud].square() / D).sum(-1), _drift_divergence(system, x, loud)]
         for mask in masks.values():
             columns += _block_terms(system, x, F, s, terms, mask.to(x.device))
-        if isinstance(system, ParticleSystem):
-            vanishing = identities(system, x, F, s, terms)
-            names[:] = vanishing
-            columns += vanishing.values()
+        if vanishing:
+            columns += identities(system, F, div, s, terms)
         columns = torch.stack(columns, dim=-1)
         return torch.cat([columns, _particle_terms(system, x, s * Ds, terms)], dim=-1) if each else columns
 
@@ -215,7 +213,7 @@ def certify_score(
         gradient=trusted,
         by_particle=volume[:, -system.n_particles :] if each else None,
         identities={
-            name: Estimate.over_walkers(volume[:, 4 + 2 * len(masks) + place]) for place, name in enumerate(names)
+            name: Estimate.over_walkers(volume[:, place]) for place, name in enumerate(vanishing, 4 + 2 * len(masks))
         },
     )
 

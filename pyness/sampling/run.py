@@ -31,7 +31,6 @@ from pyness.sampling.store import Store, extent
 from pyness.sampling.walls import Walls
 from pyness.solvers import Solver
 from pyness.systems import ParticleSystem, System
-from pyness.systems.particle_checks import nearest
 
 __all__ = ["sample"]
 
@@ -362,9 +361,12 @@ class _Run:
         failed = len(progress["failures"])
         if failed > self.plan.max_failed * self.plan.walkers:
             first = min(progress["failures"], key=lambda failure: failure["time"])
-            near = nearest(self.system, torch.tensor(first["state"], dtype=torch.float64))
-            touching = "" if near is None else f" with two particles {near:.2g} apart"
-            apart = "" if near is None else ", a start without overlaps"
+            touching = apart = ""
+            if isinstance(self.system, ParticleSystem) and self.system.pair_force is not None:
+                state = torch.tensor([first["state"]], dtype=torch.float64)
+                near = self.system.nearest(self.system.split(state)[0])
+                touching = f" with two particles {near:.2g} apart" if math.isfinite(near) else ""
+                apart = ", a start without overlaps" if touching else ""
             error = SamplingError(
                 f"{failed} of {done} walkers blew up, the first at time {first['time']:.4g} "
                 f"from {[round(v, 4) for v in first['state'][:8]]}{touching} ({first['reason']})",

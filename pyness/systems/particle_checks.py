@@ -15,7 +15,6 @@ from pyness.systems.box import Box
 
 if TYPE_CHECKING:
     from pyness.systems.particles import ParticleSystem
-    from pyness.systems.system import System
 
 __all__ = [
     "STARTS",
@@ -25,7 +24,6 @@ __all__ = [
     "check_parts",
     "conservative",
     "labels_of",
-    "nearest",
 ]
 
 #: What positions can be drawn as.
@@ -126,12 +124,7 @@ def _check_cutoff(system: ParticleSystem) -> None:
     """A pair force that jumps where it is cut off, for any two species there are."""
     # from a hundredth of the cutoff on, and just within it
     r = system.cutoff * torch.linspace(0.01, 1 - 1e-9, 100, dtype=torch.float64)
-    kinds = [()]
-    if system.species is not None:
-        labels = system.species.unique()
-        kinds = [(a.expand(100), b.expand(100)) for a in labels for b in labels]
-    for pair in kinds:
-        size = system.pair_force(r, *pair).detach().abs()
+    for size in system.pair_forces(r).detach().abs():
         if size[-1] > JUMP * size.median():
             raise SystemDefinitionError(
                 f"the pair force jumps by {size[-1] / size.median():.2g} of its median at its cutoff {system.cutoff:g}",
@@ -193,12 +186,3 @@ def labels_of(species: Sequence[int], n_particles: int) -> torch.Tensor:
     if labels.min() < 0:
         raise SystemDefinitionError(f"a species is {labels.min().item()}", "give whole numbers of at least 0")
     return labels.long()
-
-
-def nearest(system: System, state: torch.Tensor) -> float | None:
-    """Distance of the two particles nearest to each other, if any interact, at ``state: (dim,)``."""
-    if getattr(system, "pair_force", None) is None or system.n_particles == 1:
-        return None
-    x = system.split(state.unsqueeze(0))[0]
-    r, _ = system.distances(x, system.pairs(x))
-    return r.min().item() if len(r) else None

@@ -5,6 +5,8 @@ Conventions of active_matter.md, sections 1 and 2: state ``(x, g)`` flat, all po
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -206,12 +208,9 @@ class ParticleSystem(System):
         if self.n_particles > 1 and self.cutoff is not None:
             flat = self.split(states.reshape(-1, self.dim))[0]
             for part in flat.split(max(1, (1 << 18) // self.n_particles)):
-                near = close_pairs(part.double(), self.periods, self.cutoff)
-                distance = self.distances(part.double(), near)[0]
-                if len(near) and distance.min().item() < COINCIDENT * self.cutoff:
-                    raise InputError(
-                        f"two particles are {distance.min().item():.3g} apart", "start them at different places"
-                    )
+                apart = self.nearest(part.double())
+                if apart < COINCIDENT * self.cutoff:
+                    raise InputError(f"two particles are {apart:.3g} apart", "start them at different places")
         return states
 
     # forces ---------------------------------------------------------------------------------------------------------
@@ -222,6 +221,11 @@ class ParticleSystem(System):
         if self.cutoff is None:
             return all_pairs(x.shape[0], self.n_particles, x.device)
         return close_pairs(x, self.periods, self.cutoff)
+
+    def nearest(self, x: torch.Tensor) -> float:
+        """Distance of the two particles nearest to each other in ``x: (batch, N, d)``; infinite beyond the cutoff."""
+        r = self.distances(x, self.pairs(x))[0]
+        return r.min().item() if len(r) else math.inf
 
     def distances(self, x: torch.Tensor, pairs: Pairs) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Distance ``(pairs,)`` and the ``d`` components of the unit vector from ``j`` to ``i``.
@@ -246,6 +250,14 @@ class ParticleSystem(System):
             i, j = (0, 0) if pairs is None else (pairs.i % self.n_particles, pairs.j % self.n_particles)
             f = self.pair_force(r, label[i], label[j])
         return f if self.cutoff is None else torch.where(r < self.cutoff, f, 0.0)
+
+    def pair_forces(self, r: torch.Tensor) -> torch.Tensor:
+        """``f`` at the distances ``r: (n,)`` for each two species, ``(couples, n)``."""
+        if self.species is None:
+            return self.pair_force(r).unsqueeze(0)
+        labels = self.species.unique()
+        couples = itertools.product(labels, labels)
+        return torch.stack([self.pair_force(r, a.expand(len(r)), b.expand(len(r))) for a, b in couples])
 
     def _radial_slope(self, r: torch.Tensor, pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
         """``f`` and ``f'``."""
@@ -399,8 +411,4 @@ class ParticleSystem(System):
         if self.pair_force is None:
             return None
         r = (self.cutoff or 1.0) * torch.tensor([0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
-        kinds = [()]
-        if self.species is not None:
-            labels = self.species.unique()
-            kinds = [(a.expand(len(r)), b.expand(len(r))) for a in labels for b in labels]
-        return [float(f"{f:.6g}") for kind in kinds for f in self.pair_force(r, *kind).tolist()]
+        return [float(f"{f:.6g}") for f in self.pair_forces(r).flatten().tolist()]
