@@ -13,6 +13,7 @@ import torch
 from pyness.errors import InputError, PynessError, StoreError
 from pyness.estimators import Certificate, Estimate, Report, certify, score_free_epr, stationarity
 from pyness.estimators.averages import has_walls
+from pyness.estimators.judging import judging
 from pyness.estimators.score_free import check_samples
 from pyness.files import write_whole
 from pyness.landscape.basins import Basins, find_basins
@@ -136,7 +137,7 @@ class Landscape:
         Raises:
             InputError: no samples, or of another dimension.
         """
-        samples, judged = self._reported(self.system, samples)
+        samples, judged = judging(self.system, samples, self.samples, self.metadata)
         found = certify(self.system, judged, self.current_velocity, self.velocity_and_divergence)
         test = stationarity(self.system, samples)
         return Report(
@@ -151,16 +152,6 @@ class Landscape:
             states=judged.walkers * judged.snapshots,
             extra=self._method() | find_basins(self, judged).to_dict(),
         )
-
-    def _reported(self, system: System, samples: Samples | None) -> tuple[Samples, Samples]:
-        """What a report is of, samples of ``system``, and what judges: of training samples the walkers held out."""
-        samples = self.samples if samples is None else samples
-        if samples is None:
-            raise InputError("no samples to report on", "give the training samples, or fresh ones")
-        check_samples(system, samples)
-        if samples.fingerprint != self.metadata["samples"]:
-            return samples, samples
-        return samples, samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
 
     def _method(self) -> dict[str, str]:
         """By what the potential was learnt and how ``div(D grad Phi)`` and ``div F_v`` are taken."""

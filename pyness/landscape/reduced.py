@@ -17,6 +17,7 @@ import torch
 from pyness.errors import InputError
 from pyness.estimators import Estimate, Report, certify, score_free_epr, stationarity
 from pyness.estimators.averages import surface_per_walker, volume_per_walker
+from pyness.estimators.judging import judging
 from pyness.estimators.score_free import check_samples, fisher_per_walker
 from pyness.landscape import clouds
 from pyness.landscape.basins import Basins, find_basins
@@ -182,7 +183,7 @@ class ReducedLandscape(Landscape):
         Raises:
             InputError: no samples, or of another dimension.
         """
-        samples, judged = self._reported(self.full, samples)
+        samples, judged = judging(self.full, samples, self.samples, self.metadata)
         closed_form = self._velocity_and_divergence_of_state if self.reduction.noise is None else None
         found = certify(self.full, judged, self._velocity_of_state, closed_form)
         own = self.reduced(judged)

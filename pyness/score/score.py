@@ -12,10 +12,10 @@ from torch import nn
 
 from pyness.errors import InputError, PynessError, StoreError, UnknownNameError
 from pyness.estimators import Estimate, Report, stationarity
+from pyness.estimators.judging import judging
 from pyness.estimators.local import LocalEPR, activity_epr, has_phases, local_epr, position_epr
 from pyness.estimators.profiles import Profile, SpatialMap, profile, spatial_map
 from pyness.estimators.score_certificate import certify_score, noisy
-from pyness.estimators.score_free import check_samples
 from pyness.files import write_whole
 from pyness.sampling import Samples
 from pyness.score.networks import build
@@ -126,10 +126,7 @@ class Score:
 
     def _judged(self, samples: Samples) -> Samples:
         """Samples that the score was not trained on."""
-        check_samples(self.system, samples)
-        if samples.fingerprint != self.metadata["samples"]:
-            return samples
-        return samples.split(self.metadata["options"]["held_out"], seed=self.metadata["seed"])[0]
+        return judging(self.system, samples, self.samples, self.metadata)[1]
 
     def transferred(self, system: System) -> Score:
         """The same network on another system: another number of particles or box.
@@ -162,10 +159,7 @@ class Score:
         Raises:
             InputError: no samples, or of another dimension.
         """
-        samples = self.samples if samples is None else samples
-        if samples is None:
-            raise InputError("no samples to report on", "give the training samples, or fresh ones")
-        judged = self._judged(samples)
+        samples, judged = judging(self.system, samples, self.samples, self.metadata)
         gradient = bool(getattr(self.network, "gradient", False))
         probes = 1 if judged.walkers * judged.snapshots >= MANY else PROBES
         found = certify_score(self.system, judged, lambda x: self.with_terms(x, probes), gradient=gradient)
