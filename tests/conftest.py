@@ -50,5 +50,5 @@ def pytest_collection_modifyitems(config, items):
         for item in asked if problem else ():
             item.add_marker(pytest.mark.skip(reason=f"no Julia: {problem}"))
     for item in items:
-        if "gpu" in item.keywords and not gpu:
+        if item.get_closest_marker("gpu") and not gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))

@@ -34,7 +34,7 @@ class ParticleObservables:
         self.open = [axis for axis, period in enumerate(system.periods) if period is None]
         if self.open:
             self.names += ["|x|^2", "|centre|^2"] + (["x.g"] if ou else [])
-        self.contacts = system.cutoff is not None and system.pair_force is not None and system.n_particles > 1
+        self.contacts = system.cutoff is not None and system.interacts
         if self.contacts:
             self.names.append("contacts")
         if system.conservative:
@@ -59,7 +59,7 @@ class ParticleObservables:
         system, eps = self.system, self.system.noise
         x, g = system.split(states)
         n = system.n_particles
-        pairs = system.pairs(x) if system.pair_force is not None and n > 1 else None
+        pairs = system.pairs(x) if system.interacts else None
         force = None if values else system.forces(x, pairs)
         drift = None if values else force + system.activity.push(g)
         columns = [self._activity(g, values)]

@@ -10,7 +10,7 @@ from pyness import solvers
 from pyness.errors import InputError, SolverError, UnknownNameError
 from pyness.sampling.plan import Plan
 from pyness.solvers import Solver
-from pyness.systems import ParticleSystem, System
+from pyness.systems import System
 
 __all__ = ["ENGINES", "Resolved", "resolve"]
 
@@ -58,8 +58,8 @@ def resolve(
     name, note = _engine_name(engine, chosen, system)
     if name == "julia" and not plan.device.startswith("cpu"):
         name = "julia-gpu"
-    if name == "julia-gpu" and (_interacts(system) or system.domain.walls):
-        what = "interacting particles" if _interacts(system) else "linear walls"
+    if name == "julia-gpu" and (system.interacts or system.domain.walls):
+        what = "interacting particles" if system.interacts else "linear walls"
         raise SolverError(
             f"{what} ({system.name!r}) on engine 'julia-gpu'",
             "take engine='torch', or engine='julia' with device='cpu'",
@@ -126,10 +126,6 @@ def _refuse_conflict(solver: Solver, name: str, value: Any) -> None:
         )
 
 
-def _interacts(system: System) -> bool:
-    return isinstance(system, ParticleSystem) and system.pair_force is not None
-
-
 def _engine_name(name: Any, solver: Solver, system: System) -> tuple[str, str]:
     """The engine's name, and what to say about the choice where it was left open."""
     if name not in ENGINES:
@@ -139,7 +135,7 @@ def _engine_name(name: Any, solver: Solver, system: System) -> tuple[str, str]:
         if name.startswith("julia") or (solver.engine or "torch") != "torch":
             raise SolverError(f"boundary {known_here[0]!r} ({system.name!r}) on engine 'julia'", "take engine='torch'")
         return "torch", ""
-    apart = _interacts(system) or system.domain.walls
+    apart = system.interacts or system.domain.walls
     if name == "auto" and solver.engine is None and apart and "torch" in solver.algorithm.engines:
         return "torch", ""
     if solver.engine is not None:

@@ -362,7 +362,7 @@ class _Run:
         if failed > self.plan.max_failed * self.plan.walkers:
             first = min(progress["failures"], key=lambda failure: failure["time"])
             touching = apart = ""
-            if isinstance(self.system, ParticleSystem) and self.system.pair_force is not None:
+            if self.system.interacts:
                 state = torch.tensor([first["state"]], dtype=torch.float64)
                 near = self.system.nearest(self.system.split(state)[0])
                 touching = f" with two particles {near:.2g} apart" if math.isfinite(near) else ""

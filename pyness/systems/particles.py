@@ -133,6 +133,11 @@ class ParticleSystem(System):
             raise SystemDefinitionError("the drift is not finite at a random configuration", "mend the forces")
         self.conservative = self.external is None or conservative(self.external, self.box)
 
+    @property
+    def interacts(self) -> bool:
+        """Whether particles act on each other."""
+        return self.pair_force is not None and self.n_particles > 1
+
     # states ---------------------------------------------------------------------------------------------------------
 
     @property
@@ -276,7 +281,7 @@ class ParticleSystem(System):
             pairs: all pairs nearer than the cutoff, and maybe others; searched for if not given.
         """
         total = None
-        if self.pair_force is not None and self.n_particles > 1:
+        if self.interacts:
             pairs = self.pairs(x) if pairs is None else pairs
             r, unit = self.distances(x, pairs)
             f = self.radial(r, pairs)
@@ -294,7 +299,7 @@ class ParticleSystem(System):
         Each neighbour gives ``-f'(r) - (d - 1) f(r) / r`` (active_matter.md, section 2).
         """
         total = torch.full(x.shape[:-1], self.trap * self.space_dim, dtype=x.dtype, device=x.device)
-        if self.pair_force is not None and self.n_particles > 1:
+        if self.interacts:
             pairs = self.pairs(x) if pairs is None else pairs
             r, _ = self.distances(x, pairs)
             f, slope = self._radial_slope(r, pairs)
@@ -311,7 +316,7 @@ class ParticleSystem(System):
     def curvature(self, x: torch.Tensor, u: torch.Tensor, pairs: Pairs | None = None) -> torch.Tensor:
         """The Hessian of ``U`` times ``u``: both ``(batch, N, d)``, as the result."""
         total = self.trap * u
-        if self.pair_force is not None and self.n_particles > 1:
+        if self.interacts:
             pairs = self.pairs(x) if pairs is None else pairs
             r, unit = self.distances(x, pairs)
             f, slope = self._radial_slope(r, pairs)
@@ -329,7 +334,7 @@ class ParticleSystem(System):
         """``d^2 U / dx_i dx_i`` of each particle of ``x: (batch, N, d)``, ``(batch, N, d, d)``."""
         d = self.space_dim
         total = self.trap * torch.eye(d, dtype=x.dtype, device=x.device).expand(*x.shape, d)
-        if self.pair_force is not None and self.n_particles > 1:
+        if self.interacts:
             pairs = self.pairs(x) if pairs is None else pairs
             r, unit = self.distances(x, pairs)
             f, slope = self._radial_slope(r, pairs)
@@ -368,7 +373,7 @@ class ParticleSystem(System):
         """``F: (..., dim)`` and ``div F: (...,)``; the neighbours are searched for once."""
         states = x.reshape(-1, self.dim)
         positions = self.split(states)[0]
-        pairs = self.pairs(positions) if self.pair_force is not None and self.n_particles > 1 else None
+        pairs = self.pairs(positions) if self.interacts else None
         own = self.n_particles * self.activity.divergence(self.activity_dim)
         div = own - self.laplacian(positions, pairs).sum(-1)
         return self.drift_with(states, pairs).reshape(x.shape), div.reshape(x.shape[:-1])

@@ -192,6 +192,11 @@ class System:
         )  # fmt: skip
 
     @property
+    def interacts(self) -> bool:
+        """Whether it is of particles that act on each other: their neighbours are searched for."""
+        return False
+
+    @property
     def potential_scale(self) -> float:
         """What multiplies ``-log p`` in the potential: ``D`` where it is a constant number, else 1."""
         return self.diffusion.scalar or 1.0

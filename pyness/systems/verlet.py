@@ -10,7 +10,7 @@ import torch
 from pyness.systems import ParticleSystem
 from pyness.systems.neighbours import Pairs, all_pairs, close_pairs, minimum_image
 
-__all__ = ["Followed"]
+__all__ = ["Followed", "moved"]
 
 #: The skin as a share of the cutoff. Wider lists last longer and cost more a step.
 SKIN = 0.2
@@ -27,7 +27,6 @@ class Followed:
         self._system = system
         self._pairs: Pairs | None = None
         self._home: torch.Tensor | None = None
-        self._interacts = system.pair_force is not None and system.n_particles > 1
         room = [period / 2 - system.cutoff for period in system.periods if period is not None and system.cutoff]
         self._skin = min([SKIN * (system.cutoff or 0.0), *room])
         self.renewals = 0
@@ -37,34 +36,46 @@ class Followed:
 
     def drift(self, states: torch.Tensor) -> torch.Tensor:
         """``F`` at ``states: (rows, dim)``."""
-        return self._system.drift_with(states, self.pairs(self._system.split(states)[0]) if self._interacts else None)
+        system = self._system
+        return system.drift_with(states, self.pairs(system.split(states)[0]) if system.interacts else None)
 
     def pairs(self, x: torch.Tensor) -> Pairs:
         """All pairs nearer than the cutoff, and some more, at ``x: (rows, N, d)``."""
+        return self._pairs if self.holds(x) else self.renew(x)
+
+    def renew(self, x: torch.Tensor) -> Pairs:
+        """The same, searched for again."""
         system = self._system
-        if self.holds(x):
-            return self._pairs
         if system.cutoff is None:
-            self._pairs, self._home = all_pairs(len(x), system.n_particles, x.device), x
+            self._pairs, self._home = all_pairs(len(x), system.n_particles, x.device), x.contiguous()
             return self._pairs
         # a walker that blew up is found by the loop; its particles must not break the search
-        self._home = torch.nan_to_num(x.detach(), 0.0, 0.0, 0.0)
+        self._home = torch.nan_to_num(x.detach(), 0.0, 0.0, 0.0).contiguous()
         self._pairs = close_pairs(self._home, system.periods, system.cutoff + self._skin)
         self.renewals += 1
         return self._pairs
+
+    @property
+    def latest(self) -> tuple[Pairs, torch.Tensor] | None:
+        """The list that was made last and the positions ``(rows, N, d)`` it was made at."""
+        return None if self._home is None else (self._pairs, self._home)
+
+    @property
+    def room(self) -> float:
+        """How far a particle may be from where the list was made."""
+        return math.inf if self._system.cutoff is None else 0.5 * self._skin
 
     def holds(self, x: torch.Tensor) -> bool:
         """Whether the list that was made last has all pairs of ``x: (rows, N, d)``."""
         if self._home is None or self._home.shape != x.shape:
             return False
-        return self._system.cutoff is None or not self._moved(x)
-
-    def _moved(self, x: torch.Tensor) -> bool:
-        """Whether some particle may have moved half the skin: a bound by its largest coordinate."""
-        periods, d = self._system.periods, x - self._home
-        if all(period == periods[0] for period in periods):
-            d = minimum_image(d, periods[0])
-        else:
-            d = torch.stack([minimum_image(d[..., k], period) for k, period in enumerate(periods)], -1)
         # so written, a walker that blew up counts as moved: its NaN must not keep the list of its whole block
-        return not bool(d.abs().amax() * math.sqrt(self._system.space_dim) < 0.5 * self._skin)
+        return self._system.cutoff is None or bool(moved(x, self._home, self._system.periods) < self.room)
+
+
+def moved(x: torch.Tensor, home: torch.Tensor, periods: tuple[float | None, ...]) -> torch.Tensor:
+    """The largest distance between a particle of ``x`` and of ``home: (..., d)``, a number."""
+    square = 0.0
+    for a, b, period in zip(x.unbind(-1), home.unbind(-1), periods, strict=True):
+        square = square + minimum_image(a - b, period).square()
+    return square.amax().sqrt()

@@ -11,12 +11,12 @@ import torch
 from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.torch.adaptive import run_adaptive
 from pyness.sampling.engines.torch.compiled import CompiledStride, Kernel, compiled_stride, pays
+from pyness.sampling.engines.torch.compiled_pairs import PairKernel, PairStride, pair_kernel
 from pyness.sampling.engines.torch.domain import Domain
 from pyness.sampling.engines.torch.fixed import run_fixed, segments
 from pyness.sampling.engines.torch.methods import METHODS, Method
 from pyness.sampling.engines.torch.stride import EagerStride, Stride
 from pyness.sampling.limit import Limit
-from pyness.systems import ParticleSystem
 from pyness.systems.verlet import Followed
 
 __all__ = ["TorchEngine"]
@@ -42,25 +42,28 @@ class TorchEngine:
             own["split"] = True
         return METHODS[solver.name](system, self._domain, plan.torch_dtype, plan.device, **own)
 
-    def _compile(self) -> tuple[Kernel, int] | None:
+    def _compile(self) -> tuple[Kernel | PairKernel, int] | None:
         job = self._job
         if job.solver.adaptive:
             return None
         steps = sum(steps for steps, _, _ in segments(job))
         if not pays(job, steps * job.plan.walkers):
             return None
+        if job.system.interacts:
+            return pair_kernel(job, self._make_method, self._domain)
         return compiled_stride(job, self._method, self._domain)
 
     def _own_method(self) -> Method:
         """The method of one block: that of interacting particles keeps their neighbours from step to step."""
         system = self._job.system
-        if isinstance(system, ParticleSystem) and system.pair_force is not None:
-            return self._make_method(Followed(system))
-        return self._method
+        return self._make_method(Followed(system)) if system.interacts else self._method
 
     def _stride(self, x: torch.Tensor, generator: torch.Generator) -> Stride:
         if self._compiled is None:
             return EagerStride(x, self._own_method(), self._domain, generator)
+        if self._job.system.interacts:
+            followed = Followed(self._job.system)
+            return PairStride(*self._compiled, followed, x, self._make_method(followed), self._domain, generator)
         return CompiledStride(*self._compiled, x, self._method, self._domain, generator)
 
     def describe(self) -> dict[str, Any]:

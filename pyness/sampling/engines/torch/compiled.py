@@ -24,9 +24,9 @@ from pyness.sampling.engines.torch.methods import Method
 from pyness.sampling.engines.torch.stride import LENGTH, EagerStride
 from pyness.systems import System
 
-__all__ = ["CompiledStride", "Kernel", "compiled_stride", "pays"]
+__all__ = ["CompiledStride", "Kernel", "compiled_once", "compiled_stride", "pays"]
 
-#: Walker-steps from which on faster steps repay the seconds that compiling takes.
+#: Walker-steps, of particles those of each of them, from which on faster steps repay the seconds that compiling takes.
 WORTHWHILE = 100_000_000
 MAX_DIM = 12
 
@@ -37,7 +37,7 @@ Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor
 aten = torch.ops.aten
 # tracing and compiling use global state of torch
 _ONE_AT_A_TIME = threading.Lock()
-_KERNELS: weakref.WeakKeyDictionary[System, dict[tuple, tuple[Kernel, int] | None]] = weakref.WeakKeyDictionary()
+_KERNELS: weakref.WeakKeyDictionary[System, dict[tuple, tuple[Callable, int] | None]] = weakref.WeakKeyDictionary()
 log = logging.getLogger("pyness")
 
 
@@ -46,15 +46,24 @@ def pays(job: Job, steps: int) -> bool:
 
     Decided by the size of the job and the presence of a compiler, never by the clock: it changes the last bits.
     """
-    plan = job.plan
-    small = torch.device(plan.device).type == "cpu" and job.system.dim <= MAX_DIM
-    # which particles interact changes from step to step: nothing that can be traced
-    small = small and getattr(job.system, "pair_force", None) is None
-    small = small and not job.system.domain.axes("refuse")
-    # how often a step is mirrored at linear walls depends on the state too
-    small = small and not job.system.domain.walls
+    system, domain = job.system, job.system.domain
+    if system.interacts:
+        steps *= system.n_particles
+    # how often a step is mirrored at linear walls depends on the state, and those refused are told apart one by one
+    fits = (system.interacts or system.dim <= MAX_DIM) and not domain.axes("refuse") and not domain.walls
     fixed = not job.solver.adaptive and job.solver.name != "ImplicitEM"
-    return small and fixed and steps >= WORTHWHILE and shutil.which("g++") is not None
+    on_cpu = torch.device(job.plan.device).type == "cpu"
+    return on_cpu and fits and fixed and steps >= WORTHWHILE and shutil.which("g++") is not None
+
+
+def compiled_once(job: Job, make: Callable[[], tuple[Callable, int] | None]) -> tuple[Callable, int] | None:
+    """What ``make`` returns, remembered for each system, solver and shape of a block."""
+    key = (job.solver.name, job.solver.options.get("split", False), job.padded, job.plan.dtype)
+    with _ONE_AT_A_TIME:
+        known = _KERNELS.setdefault(job.system, {})
+        if key not in known:
+            known[key] = make()
+        return known[key]
 
 
 class CompiledStride:
@@ -99,14 +108,8 @@ def compiled_stride(job: Job, method: Method, domain: Domain) -> tuple[Kernel, i
 
     None where the drift cannot be traced or the compiler fails: then eager strides do the same work.
     """
-    plan = job.plan
-    key = (str(job.solver.algorithm.name), job.padded, plan.dtype)
-    with _ONE_AT_A_TIME:
-        known = _KERNELS.setdefault(job.system, {})
-        if key not in known:
-            x = torch.zeros(job.padded, job.system.dim, dtype=plan.torch_dtype) + domain.low
-            known[key] = _compile(method, domain, x)
-        return known[key]
+    x = torch.zeros(job.padded, job.system.dim, dtype=job.plan.torch_dtype) + domain.low
+    return compiled_once(job, lambda: _compile(method, domain, x))
 
 
 def _compile(method: Method, domain: Domain, x: torch.Tensor) -> tuple[Kernel, int] | None:

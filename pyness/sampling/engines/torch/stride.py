@@ -43,13 +43,19 @@ class EagerStride:
         a = area(h, normals[:, 1]) if self._method.needs_area else None
         evaluations = 0
         for k in range(count):
-            y, _, used = self._method(x, h, w[k], a[k] if a is not None else None)
-            x = self._domain.restore(y)
+            x, y, used = self._step(x, h, w[k], a[k] if a is not None else None)
             # the noise is used up: its place keeps the state before it was folded
             w[k] = y
             evaluations += used
         self._count = count
         return x, evaluations
+
+    def _step(
+        self, x: torch.Tensor, h: torch.Tensor, w: torch.Tensor, a: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """The state after a step, the same before it was folded, and the drift evaluations it took."""
+        y, _, used = self._method(x, h, w, a)
+        return self._domain.restore(y), y, used
 
     def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
         y = self._normals[: self._count, 0].flatten(0, 1)

@@ -75,7 +75,7 @@ def test_a_compiled_run_agrees_with_an_eager_one(monkeypatch):
     assert torch.equal(again.states, fused.states)
     assert torch.equal(again.walls.displacement, fused.walls.displacement)
     known = compiled._KERNELS[system]
-    assert list(known) == [("EM", 512, "float64")]
+    assert list(known) == [("EM", False, 512, "float64")]
 
 
 @needs_compiler
