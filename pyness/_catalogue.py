@@ -63,6 +63,8 @@ class Algorithm:
         adaptive_noise: the kinds with which its step control may be trusted; a subset of ``noise``.
         calculus: ``"ito"`` or ``"stratonovich"``; for additive noise both are the same.
         engines: where it can run, among ``ENGINES``.
+        particles: which engines have a kernel of their own for it where particles interact: among those with kernels,
+            only these can run it then.
         when: one line on when to use it.
         reference: where it is described.
         options: name -> ``Option``.
@@ -81,6 +83,7 @@ class Algorithm:
     when: str
     reference: str
     options: dict[str, Option] = field(default_factory=dict, hash=False)
+    particles: tuple[str, ...] = ()
 
     @property
     def stepping(self) -> str:
@@ -119,7 +122,7 @@ _SPLIT = Option(
 )
 _EXACT = replace(
     _SPLIT, what="noise taken at the state the drift has led to (julia); of particles: exact step of the activity",
-    particles=("torch",),
+    particles=("torch", "julia-gpu"),
 )  # fmt: skip
 _THETA = Option("theta", float, 1.0, "weight of the new state: 1 backward Euler, 0.5 trapezoid", 0.0, 1.0, keyword=True)
 _SYMPLECTIC = Option("symplectic", bool, False, "implicit midpoint instead", keyword=True, engines=JULIA)
@@ -165,6 +168,7 @@ def _record(
     stiff: bool = False,
     calculus: str = "ito",
     engines: tuple[str, ...] = JULIA,
+    particles: tuple[str, ...] = (),
     extra: tuple[Option, ...] = (),
 ) -> Algorithm:
     """A record; ``stepping`` are its options but ``extra``, ``controlled`` is all its noise if not given."""
@@ -181,6 +185,7 @@ def _record(
         adaptive_noise=trusted if adaptive else frozenset(),
         calculus=calculus,
         engines=engines,
+        particles=particles,
         when=when,
         reference=reference,
         options={option.name: option for option in (*stepping, *extra)},
@@ -190,7 +195,10 @@ def _record(
 def _explicit() -> Iterator[Algorithm]:
     euler = partial(_record, "Euler", strong=0.5, weak=1.0, noise=ANY)
     strat = partial(euler, calculus="stratonovich")
-    yield euler("EM", "the reference; halve dt until nothing changes", _KLOEDEN, engines=BOTH, extra=(_EXACT,))
+    yield euler(
+        "EM", "the reference; halve dt until nothing changes", _KLOEDEN, engines=BOTH, particles=("julia-gpu",),
+        extra=(_EXACT,),
+    )  # fmt: skip
     yield euler("LambaEM", "adaptive Euler, for general noise", _LAMBA, stepping=_FIRST_ORDER, extra=(_SPLIT,))
     yield euler("SimplifiedEM", "two-point noise: distributions only, never paths", _KLOEDEN, strong=None)
     yield strat("EulerHeun", "two drift evaluations a step; second order in a smooth drift", _KLOEDEN, engines=BOTH)
@@ -208,7 +216,7 @@ def _explicit() -> Iterator[Algorithm]:
     additive = partial(
         _record, "SRK, additive noise", strong=1.5, weak=2.0, noise=ADDITIVE, stepping=_HIGH_ORDER, extra=(_DELTA,)
     )
-    yield additive("SOSRA", "first choice for additive noise", _RACKAUCKAS, engines=ENGINES)
+    yield additive("SOSRA", "first choice for additive noise", _RACKAUCKAS, engines=ENGINES, particles=("julia-gpu",))
     yield additive("SOSRA2", "as SOSRA, with a larger stability region", _RACKAUCKAS)
     yield additive("SRA1", "two stages: cheapest of the family on easy drifts", _ROESSLER)
     yield additive("SRA2", "two stages, another tableau", _ROESSLER)

@@ -244,11 +244,19 @@ def noise_structure(diffusion: Any) -> str:
 def fitting(system: Any, engine: str | None = None) -> list[str]:
     """Names of the algorithms that are right for the noise of ``system`` and run on ``engine`` (None: on any)."""
     structure = noise_structure(system.diffusion)
-    return [a.name for a in ALGORITHMS.values() if _misfit(a, structure) is None and _runs(a, engine)]
+    return [a.name for a in ALGORITHMS.values() if _misfit(a, structure) is None and _runs(a, engine, system)]
 
 
-def _runs(algorithm: Algorithm, engine: str | None) -> bool:
-    return engine is None or engine in algorithm.engines
+def _runs(algorithm: Algorithm, engine: str | None, system: Any = None) -> bool:
+    return engine is None or engine in _engines(algorithm, system)
+
+
+def _engines(algorithm: Algorithm, system: Any) -> tuple[str, ...]:
+    """Where an algorithm can run for a system; None: for one of no particular kind."""
+    if getattr(system, "activity", None) is None:
+        return algorithm.engines
+    others = (engine for engine in algorithm.engines if not (system.interacts and engine == "julia-gpu"))
+    return tuple(dict.fromkeys((*others, *algorithm.particles)))
 
 
 def _misfit(algorithm: Algorithm, structure: str) -> str | None:
@@ -280,16 +288,17 @@ def check(solver: Solver, system: Any, engine: str | None = None, *, dt: float |
     if solver.engine and engine and solver.engine != engine.removesuffix("-gpu") and solver.engine != engine:
         raise SolverError(f"solver {solver.label!r} on engine {engine!r}", f"say engine={solver.engine!r}")
     engine = engine or solver.engine
+    interact = getattr(system, "interacts", False)
     structure = noise_structure(system.diffusion)
     names = fitting(system, engine)
     fit = "these fit: " + ", ".join(names) if names else f"no solver of engine {engine!r} does; take engine='julia'"
     misfit = _misfit(algorithm, structure)
     if misfit:
         raise SolverError(f"solver {solver.name!r} {misfit}, and the noise of {system.name!r} is {structure}", fit)
-    if not _runs(algorithm, engine):
-        raise SolverError(
-            f"engine {engine!r} has no solver {solver.name!r} (it is in: {', '.join(algorithm.engines)})", fit
-        )
+    if not _runs(algorithm, engine, system):
+        there = ", ".join(_engines(algorithm, system))
+        particles = " for interacting particles" if interact else ""
+        raise SolverError(f"engine {engine!r} has no solver {solver.name!r}{particles} (it is in: {there})", fit)
     for name in solver.options:
         option = algorithm.options[name]
         engines = option.engines if getattr(system, "activity", None) is None else option.engines + option.particles
@@ -298,6 +307,11 @@ def check(solver: Solver, system: Any, engine: str | None = None, *, dt: float |
                 f"{solver.name} on engine {engine!r} has no option {name!r}",
                 f"it has {', '.join(o.name for o in algorithm.options.values() if engine in o.engines)}",
             )
+    if engine == "julia-gpu" and interact and solver.adaptive:
+        raise SolverError(
+            f"the kernels of interacting particles have a fixed step, and {solver.label} chooses its own",
+            f"take {solver.name}:adaptive=false,dt=1e-2, or engine='julia' with device='cpu'",
+        )
     _check_stepping(solver, structure, dt, names)
 
 

@@ -1,12 +1,14 @@
-# The adaptive kernel on whatever device KernelAbstractions reaches.
+# Kernels on whatever device KernelAbstractions reaches: walkers with steps of their own, and interacting particles.
 module PyNESSKernelAbstractionsExt
 
 using KernelAbstractions: KernelAbstractions, @Const, @index, @kernel, CPU, allocate, synchronize
-using PyNESS: PyNESS, Box, DEEPEST, FATES, Folds, HISTOGRAM_BINS, Inside, Itinerary, LARGEST_STATIC, MODELS, PERIODIC, REFLECT
-using PyNESS: STAGES, Stream, Tally, WELL, constant_noise, count_length!, divided, journey!, logbook, portable
+using PyNESS: PyNESS, Box, DEEPEST, FATES, Folds, Grid, Inside, Itinerary, LARGEST_STATIC, MODELS, Particles, STAGES
+using PyNESS: StochasticDiffEq, Stream, Swarm, Tally, WELL, constant_noise, count_length!, divided, journey!, logbook, portable
 using StaticArrays: SVector
 
 PyNESS.backend(::Val{:cpu}) = CPU()
+
+include("particle_kernels.jl")
 
 "Room for this many records of reflections to begin with; where a walker has more, all is done again with room for them."
 const ROOF = 16

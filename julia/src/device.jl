@@ -5,6 +5,7 @@ include("device/philox.jl")
 include("device/tree.jl")
 include("device/method.jl")
 include("device/journey.jl")
+include("device/swarm.jl")
 
 """
     backend(name)
@@ -52,6 +53,14 @@ As [`sample!`](@ref), by a solver of StochasticDiffEq on all walkers as one stat
 (DiffEqGPU's `EnsembleGPUArray`); diagonal noise, without reflecting sides.
 """
 function sample_lockstep! end
+
+"""
+    sample_particles!(out, start, name, algorithm, drift_parameters, noise_parameters; device, plan...)
+
+As [`sample!`](@ref), of a model of [`Particles`](@ref), with a device thread to each particle: EM and SOSRA at a fixed step.
+Neighbours are listed on the device; a table that is too narrow for them is made again with room for all.
+"""
+function sample_particles! end
 
 "A function of a model with parameters that a kernel can hold: `isbits`."
 portable(f, p::AbstractVector) = Bound(f, SVector{length(p), Float64}(p))

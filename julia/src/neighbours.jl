@@ -51,7 +51,7 @@ function follow!(list::Neighbours{D}, at) where {D}
             # a walker that blew up is found by the loop; its particles must not break the search
             list.home[i] = ifelse.(isfinite.(x), x, zero(x))
         end
-        counts = _cells(list)
+        counts = cells(last(_extent(list)), (list.cutoff + list.skin) * (1 + 1.0e-9), n)
         if isinf(list.cutoff) || n <= FEW_PARTICLES || any(isfinite.(list.periods) .& (counts .< 3))
             _compare_all!(list)
         else
@@ -84,13 +84,12 @@ function _compare_all!(list::Neighbours)
 end
 
 """
-Cells along each axis, none narrower than what is searched for, no more than there are particles along a line, and not
-many more than there are particles in all.
+    cells(width, reach, n)
+
+Cells along each axis, none narrower than `reach`, no more than there are particles along a line, and not many more than
+there are particles in all.
 """
-function _cells(list::Neighbours{D}) where {D}
-    n = length(list.home)
-    low, width = _extent(list)
-    reach = (list.cutoff + list.skin) * (1 + 1.0e-9)
+function cells(width::SVector{D}, reach, n) where {D}
     counts = SVector{D, Int}(ntuple(k -> max(1, floor(Int, min(width[k] / reach, n))), Val(D)))
     while prod(counts) > ROOM * n
         counts = Base.setindex(counts, (maximum(counts) + 1) ÷ 2, argmax(counts))

@@ -58,10 +58,9 @@ def resolve(
     name, note = _engine_name(engine, chosen, system)
     if name == "julia" and not plan.device.startswith("cpu"):
         name = "julia-gpu"
-    if name == "julia-gpu" and (system.interacts or system.domain.walls):
-        what = "interacting particles" if system.interacts else "linear walls"
+    if name == "julia-gpu" and system.domain.walls:
         raise SolverError(
-            f"{what} ({system.name!r}) on engine 'julia-gpu'",
+            f"linear walls ({system.name!r}) on engine 'julia-gpu'",
             "take engine='torch', or engine='julia' with device='cpu'",
         )
     solvers.check(chosen, system, name, dt=plan.dt)

@@ -12,6 +12,8 @@ end
 Stream{T}(seed::UInt64, walker::Integer) where {T} = Stream{T}((seed % UInt32, (seed >> 32) % UInt32), walker % UInt32)
 
 # node 0 draws an interval as a whole, node k splits the interval k of the heap that the tree is
+const WHOLE = 0x00000000
+
 @inline function _pair(stream::Stream{T}, top::UInt32, node::UInt32, axis::Int) where {T}
     return normals(T, philox((node, top, axis % UInt32, stream.walker), stream.key))
 end
@@ -27,7 +29,7 @@ end
 
 "The increment over the interval number `top` of the coarsest, of length `h`."
 @inline function draw(stream::Stream{T}, ::Val{D}, top::UInt32, h::T) where {D, T}
-    z = ntuple(axis -> _pair(stream, top, 0x00000000, axis), Val(D))
+    z = ntuple(axis -> _pair(stream, top, WHOLE, axis), Val(D))
     return Increment(
         sqrt(h) * SVector{D, T}(ntuple(axis -> z[axis][1], Val(D))),
         sqrt(h / 12) * SVector{D, T}(ntuple(axis -> z[axis][2], Val(D)))

@@ -1,4 +1,4 @@
-"""``DeviceEngine``: blocks of walkers carried by kernels, one device thread to each walker."""
+"""``DeviceEngine``: blocks of walkers carried by kernels, one device thread to each walker or each particle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from pyness.errors import JuliaError, SolverError
 from pyness.sampling.engines import Block, BlockResult, Job, Tick
 from pyness.sampling.engines.julia.engine import JuliaEngine
+from pyness.sampling.engines.julia.model import Model
 from pyness.sampling.engines.julia.runtime import start
 from pyness.sampling.engines.julia.session import Code, Session, literal
 from pyness.sampling.limit import Limit
@@ -26,6 +27,7 @@ _FUNCTIONS = {
     "SOSRA": "PyNESS.sample_kernel!",
 }
 _LOCKSTEP = "PyNESS.sample_lockstep!"
+_PARTICLES = "PyNESS.sample_particles!"
 _PACKAGES = {"cpu": ("KernelAbstractions", "DiffEqGPU"), "cuda": ("KernelAbstractions", "DiffEqGPU", "CUDA")}
 
 
@@ -47,7 +49,7 @@ class DeviceEngine(JuliaEngine):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         name = job.solver.name
-        self._function = _FUNCTIONS.get(name, _LOCKSTEP)
+        self._function = _PARTICLES if self._model.particles else _FUNCTIONS.get(name, _LOCKSTEP)
         if self._function != "PyNESS.sample_kernel!" and "reflect" in job.system.domain.boundary:
             raise SolverError(
                 f"solver {name!r} on engine 'julia-gpu' and the reflecting sides of {job.system.name!r}",
@@ -70,6 +72,10 @@ class DeviceEngine(JuliaEngine):
         session.call("PyNESS.backend", device)
         self._device = Code(f"PyNESS.backend({literal(device)})")
         return session
+
+    def _make_model(self, *, exact: bool) -> Model:
+        # what knows EM is the kernel of particles
+        return Model(self._job.system, self._session, exact=exact, particles=self._job.solver.name == "EM")
 
     def _algorithm_code(self) -> Code:
         solver = self._job.solver
@@ -97,9 +103,13 @@ class DeviceEngine(JuliaEngine):
             device=self._device,
             seed=block.seed,
             first=0,
+            seconds=stop.seconds,
+            most=stop.evaluations,
             **self._options,
         )
         stop.spend(report["evaluations"])
+        if report.get("cut"):
+            return None
         failures = [Failure(w, t, tuple(x), why) for w, t, x, why in report["failures"]]
         walls = self._walls(report["folds"]) if report["folds"] else self._no_walls()
         stats = self._stats(report)

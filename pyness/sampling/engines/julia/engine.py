@@ -47,8 +47,7 @@ class JuliaEngine:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._session = self._open()
-        exact = job.solver.name == "EM" and bool(job.solver.options.get("split"))
-        self._model = Model(job.system, self._session, exact=exact)
+        self._model = self._make_model(exact=job.solver.name == "EM" and bool(job.solver.options.get("split")))
         self._algorithm = self._algorithm_code()
         self._options = self._plan_options()
         self._pace = 4 * self._session.threads
@@ -58,6 +57,9 @@ class JuliaEngine:
         if torch.device(plan.device).type != "cpu":
             raise SolverError(f"engine 'julia' on device {plan.device!r}", "take device='cpu', or engine='torch'")
         return start(embedded=self._job.solver.native is not None)
+
+    def _make_model(self, *, exact: bool) -> Model:
+        return Model(self._job.system, self._session, exact=exact)
 
     def _algorithm_code(self) -> Code:
         solver = self._job.solver

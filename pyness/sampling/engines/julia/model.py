@@ -38,6 +38,7 @@ class Model:
             ``p`` is a named tuple of the numbers in ``system.parameters``.
         session: where it is compiled.
         exact: whether activities of particles make their exact transition after each step of EM.
+        particles: whether a particle system is carried as one even where it is small and without interaction.
 
     Attributes:
         name: what Julia knows it by.
@@ -50,11 +51,11 @@ class Model:
         TranslationError: no translation, or one that disagrees with torch (with the point and both values).
     """
 
-    def __init__(self, system: System, session: Session, *, exact: bool = False) -> None:
+    def __init__(self, system: System, session: Session, *, exact: bool = False, particles: bool = False) -> None:
         self.system = system
         own = system.julia
         self.matrix, self.rotation = False, None
-        self.particles = own is None and _carried_as_particles(system, exact)
+        self.particles = own is None and _carried_as_particles(system, exact or particles)
         source = self._as_particles(exact) if self.particles else self._as_fields()
         additive = system.diffusion.additive
         known = f"{system.dim}{self.matrix}{additive}{source}"
@@ -132,9 +133,9 @@ class Model:
         return f"<Model {self.name}>"
 
 
-def _carried_as_particles(system: System, exact: bool) -> bool:
+def _carried_as_particles(system: System, wanted: bool) -> bool:
     return isinstance(system, ParticleSystem) and (
-        exact or system.pair_force is not None or system.dim > LARGEST_STATIC
+        wanted or system.pair_force is not None or system.dim > LARGEST_STATIC
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pyness
-from pyness.errors import JuliaError, SolverError
+from pyness.errors import JuliaError, LimitError, SamplingError, SolverError
 from pyness.sampling.engines.julia import runtime
 from pyness.sampling.engines.julia.installation import Installation
 
@@ -85,6 +85,63 @@ def test_noise_along_other_axes():
     # the covariance of dX = -X dt + sqrt(2 D) dW is D
     error = products.std(0) / 2000**0.5
     assert ((products.mean(0) - matrix).abs() < 4 * error).all()
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize(
+    ("system", "solver"),
+    [
+        (pyness.systems.get("aoup-harmonic", n_particles=6), "SOSRA:adaptive=false,dt=0.05"),
+        (pyness.systems.get("aoup-free", n_particles=8), "EM:split=true,dt=0.05"),
+        (pyness.systems.get("abp", n_particles=12, k=0), "EM:dt=0.05"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_particles_whose_law_is_known(system, solver):
+    """Their exact score is that of the samples: ``E[s_i x_i] = -1`` where space is open, and for every activity."""
+    plan = {**PLAN, "burn_in": 15.0, "spacing": 3.0, "burn_in_dt": 0.05}
+    samples = pyness.sample(system, solver, walkers=400, **plan)
+    assert not samples.failures
+    assert samples.states.dtype == torch.float64
+    states = samples.states.double()
+    open_ = torch.tensor([kind == "open" for kind in system.domain.boundary])
+    if system.name == "abp":
+        # headings are uniform on the circle and do not know each other
+        heading = states[..., -system.n_particles :]
+        for wave in (torch.cos(heading), torch.sin(heading), torch.cos(2 * heading)):
+            each = wave.mean((1, 2))
+            assert abs(each.mean()) < 4 * each.std() / 20
+        return
+    each = (states * system.truth.score(states))[..., open_].mean((1, 2)) + 1
+    # a step of 0.05 against rates of up to 8.5: of second order, and of the activities exact
+    assert abs(each.mean()) < 4 * each.std() / 20 + 0.01
+
+
+@pytest.mark.julia
+def test_particles_have_the_same_bits_and_their_own_noise():
+    system = pyness.systems.get("aoup-trap-64", n_particles=20)
+    plan = {**PLAN, "burn_in": 1.0, "spacing": 0.5, "burn_in_dt": 0.02}
+    a, b, other = (pyness.sample(system, walkers=6, seed=seed, **plan).states for seed in (3, 3, 4))
+    assert torch.equal(a, b)
+    assert not torch.isin(other, a).any()
+    assert len(torch.unique(a)) == a.numel()
+
+
+@pytest.mark.julia
+def test_a_walker_of_particles_that_blows_up_is_reported():
+    system = pyness.systems.get("aoup-trap-64", n_particles=10, trap=1.0)
+    with pytest.raises(SamplingError, match=r"(\d) of \1 walkers blew up") as caught:
+        # a step of four relaxation times triples the distance from the centre
+        pyness.sample(system, "EM:dt=4.0", walkers=6, **{**PLAN, "burn_in": 4000.0, "burn_in_dt": 4.0})
+    assert all(0 < failure["time"] < 4000 for failure in caught.value.samples.failures)
+
+
+@pytest.mark.julia
+def test_particles_stop_where_a_budget_ends():
+    system = pyness.systems.get("aoup-mips", n_particles=40)
+    plan = {**PLAN, "burn_in": 1000.0, "burn_in_dt": 0.1}
+    with pytest.raises(LimitError, match="stopped after"):
+        pyness.sample(system, "EM:split=true,dt=0.1", walkers=4, max_evaluations=5_000, **plan)
 
 
 @pytest.mark.julia

@@ -77,7 +77,7 @@ def test_drifts_are_those_of_torch(system):
     points, drift, noise = (session.empty(tuple(x.shape), torch.float64).copy_(x) for _ in range(3))
     session.call("PyNESS.check!", drift, noise, model.name, points, *model.arguments)
     torch.testing.assert_close(drift, system.drift(x), rtol=1e-10, atol=1e-10 * system.drift(x).abs().max().item())
-    assert torch.equal(noise, torch.sqrt(2 * system.diffusion(x)).expand_as(x))
+    torch.testing.assert_close(noise, torch.sqrt(2 * system.diffusion(x)).expand_as(x), rtol=1e-15, atol=0.0)
 
 
 @pytest.mark.julia
@@ -114,14 +114,22 @@ def test_the_split_step_scatters_activities_at_given_positions_as_it_should():
 
 
 @pytest.mark.julia
-@pytest.mark.parametrize("solver", ["EM:dt=0.01", pytest.param("SOSRA", marks=pytest.mark.validate)])
-def test_both_engines_agree_on_structure(solver):
+@pytest.mark.parametrize(
+    ("solver", "engine"),
+    [
+        ("EM:dt=0.01", "julia"),
+        ("EM:dt=0.01", "julia-gpu"),
+        ("SOSRA:adaptive=false,dt=0.02", "julia-gpu"),
+        pytest.param("SOSRA", "julia", marks=pytest.mark.validate),
+    ],
+)
+def test_engines_agree_on_structure(solver, engine):
     """Pair distances and forces of a dense fluid, walker by walker, the step's own bias included."""
     system = get("aoup-mips", n_particles=64)
     plan = {"walkers": 60, "burn_in": 5.0, "snapshots": 4, "spacing": 1.0, "seed": 5, "dtype": "float64"}
     found = []
-    for engine in ("torch", "julia"):
-        samples = pyness.sample(system, solver, engine, **plan)
+    for name in ("torch", engine):
+        samples = pyness.sample(system, solver, name, **plan)
         x, g = (part.flatten(0, 1) for part in system.split(samples.states))
         near = (torch.cdist(x, x) < system.cutoff).double().sum((-1, -2)) - 64
         force = system.forces(x)
@@ -132,15 +140,16 @@ def test_both_engines_agree_on_structure(solver):
 
 
 @pytest.mark.julia
-def test_both_engines_agree_on_pair_correlation_and_clusters():
+@pytest.mark.parametrize("engine", ["julia", "julia-gpu"])
+def test_engines_agree_on_pair_correlation_and_clusters(engine):
     """Of a dense phase that forms: the same law at the same times, walker by walker, the step's own bias included."""
     system = get("aoup-mips", n_particles=256)
     plan = {"walkers": 48, "burn_in": 20.0, "burn_in_dt": 0.1, "snapshots": 2, "spacing": 20.0, "seed": 5}
     # contacts in seven bins, then up to half the box, which is 40.1
     edges = torch.cat([torch.linspace(1.95, 2.65, 8), torch.linspace(3.0, 20.0, 18)]).double()
     found = []
-    for engine in ("torch", "julia"):
-        samples = pyness.sample(system, "EM:split=true,dt=0.1", engine, **plan)
+    for name in ("torch", engine):
+        samples = pyness.sample(system, "EM:split=true,dt=0.1", name, **plan)
         x = system.split(samples.states.flatten(0, 1).double())[0]
         dense = (region(system, x) == 2).double().mean(1, True)
         cluster = largest_cluster(system, x, contact_distance(system)).unsqueeze(1)

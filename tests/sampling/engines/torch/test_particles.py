@@ -122,7 +122,9 @@ def test_refusals():
     system = get("aoup-mips", n_particles=60)
     with pytest.raises(InputError, match="give 'uniform', 'clustered', a tensor"):
         sample(system, start="line")
-    with pytest.raises(SolverError, match="take engine='torch'"):
+    with pytest.raises(SolverError, match=r"kernels of interacting particles have a fixed step.* SOSRA:adaptive=false"):
         sample(system, "SOSRA", engine="julia-gpu")
+    with pytest.raises(SolverError, match=r"no solver 'GPUEM' for interacting particles .*these fit: EM, SOSRA$"):
+        sample(system, "GPUEM:dt=0.01", engine="julia-gpu")
     with pytest.raises(SolverError, match="no option 'split'"):
         sample(get("double-well"), "EM:split=true,dt=0.01", "torch")
