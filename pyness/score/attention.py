@@ -26,8 +26,8 @@ __all__ = ["AttentionScore"]
 RADIAL, KINDS, TENSORS = 16, 6, 4
 #: Reach of the network where no radius is given, in cutoffs of the pair force: about a dozen neighbours.
 REACH = 1.25
-#: Direction to a neighbour closer than this fades out, so that it has a derivative where particles touch.
-CORE = 0.1
+#: Reach of what is told by distance where particles see all others.
+FAR = 6.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class AttentionScore(nn.Module):
         InputError: a radius larger than half the box.
     """
 
+    #: Names of the sizes of what is returned.
+    units = ("score_x", "score_g")
+    #: Direction to a neighbour closer than this fades out, so that it has a derivative where particles touch.
+    core = 0.1
+
     def __init__(
         self,
         system: ParticleSystem,
@@ -76,7 +81,7 @@ class AttentionScore(nn.Module):
         self.curved = system.noise == 0 and system.activity.name == "ou" and system.activity.speed > 0
         self.placed = None in system.periods
         d, self.heads = system.space_dim, KINDS * channels
-        for name in ("force", "speed", "turn", "place", "laplacian", "score_x", "score_g"):
+        for name in ("force", "speed", "turn", "place", "laplacian", *self.units):
             self.register_buffer(name, torch.ones(()))
         labels = 0 if system.species is None else int(system.species.max()) + 1
         self.species = nn.Embedding(labels, hidden) if labels else None
@@ -92,9 +97,13 @@ class AttentionScore(nn.Module):
         self.mix = nn.Parameter(torch.randn(2, self.heads + own, mixed) / (self.heads + own) ** 0.5)
         scalars = hidden + mixed + (0 if equivariant else mixed * d)
         self.read = nn.Sequential(nn.Linear(scalars, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.weigh = nn.Linear(width, 2 * (mixed + (0 if equivariant else d)))
+        self.weigh = nn.Linear(width, self.outputs(mixed))
         nn.init.zeros_(self.weigh.weight)
         nn.init.zeros_(self.weigh.bias)
+
+    def outputs(self, mixed: int) -> int:
+        """Numbers that the readout of a particle ends in, by how many vectors it has mixed."""
+        return 2 * (mixed + (0 if self.equivariant else self.system.space_dim))
 
     @staticmethod
     def reach(system: ParticleSystem, radius: float | None) -> float | None:
@@ -129,12 +138,16 @@ class AttentionScore(nn.Module):
         self.turn.copy_(size(system.curvature(x, velocity, pairs)) if self.curved else torch.ones(()))
         self.place.copy_(size(x))
         self.laplacian.copy_(size(laplacian))
+        self._scale(states, laplacian)
+
+    def _scale(self, states: torch.Tensor, laplacian: torch.Tensor) -> None:
+        """Take the ``units`` from ``states: (n, dim)`` and ``lap_i U`` there."""
         # E[lap U] bounds eps E[s_x^2], and without translational noise it sets E[s_g^2]
-        mean = laplacian.mean().clamp_min(1e-9).float() / system.space_dim
-        if system.noise > 0:
-            self.score_x.copy_((mean / system.noise).sqrt())
+        mean = laplacian.mean().clamp_min(1e-9).float() / self.system.space_dim
+        if self.system.noise > 0:
+            self.score_x.copy_((mean / self.system.noise).sqrt())
         else:
-            self.score_g.copy_((1 + mean / system.activity.rate).sqrt())
+            self.score_g.copy_((1 + mean / self.system.activity.rate).sqrt())
 
     def _pairs(self, x: torch.Tensor) -> Pairs:
         x = x.detach()
@@ -162,7 +175,7 @@ class AttentionScore(nn.Module):
         u = row(self._heading(g), self.force.new_ones(()))
         f, w = row(force, self.force), row(velocity, self.speed)
         r, unit = system.distances(x, pairs)
-        soft = (r / torch.sqrt(r * r + CORE**2)).to(kind)
+        soft = (r / torch.sqrt(r * r + self.core**2)).to(kind)
         e = torch.stack([c.to(kind) * soft for c in unit], dim=-1)
         r = r.to(kind)
         i, j = torch.cat([pairs.i, pairs.j]), torch.cat([pairs.j, pairs.i])
@@ -201,13 +214,16 @@ class AttentionScore(nn.Module):
     ) -> torch.Tensor:  # fmt: skip
         near = (fade * self.near(radial)).to(fade)
         crowd = torch.zeros(rows, near.shape[-1], dtype=fade.dtype, device=x.device).index_add(0, i, near)
-        laplacian = (self.system.laplacian(x, pairs).reshape(-1, 1) / self.laplacian).to(fade)
+        laplacian = (self._laplacian(x, pairs).reshape(-1, 1) / self.laplacian).to(fade)
         place = 0 * laplacian
         if self.placed:
             place = (x.reshape(-1, x.shape[-1]) / self.place).to(fade).square().sum(-1, True)
         if self.species is not None:
             crowd = crowd + self.species(self.system.species.to(x.device)).repeat(len(x), 1)
         return self.node(torch.cat([crowd, laplacian, torch.log1p(f.square().sum(-1, True)), place], dim=-1))
+
+    def _laplacian(self, x: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+        return self.system.laplacian(x, pairs)
 
     def _fade(self, r: torch.Tensor) -> torch.Tensor:
         """1 at contact, 0 with two derivatives at the radius and beyond."""
@@ -216,16 +232,17 @@ class AttentionScore(nn.Module):
         return (1 - (r / self.radius) ** 2).clamp_min(0) ** 3
 
     def _radial(self, r: torch.Tensor) -> torch.Tensor:
-        reach = self.radius or 6.0
+        reach = self.radius or FAR
         centers = torch.linspace(0, reach, RADIAL, dtype=r.dtype, device=r.device)
         return torch.exp(-0.5 * ((r.unsqueeze(-1) - centers) * (RADIAL / reach)).square())
 
-    def readout(self, g: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor]:
-        """``m_x: (rows, d)`` and ``m_g: (rows, components)`` for own activities ``g: (rows, components)``."""
-        system = self.system
+    def mixed(self, g: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Vectors ``(rows, mixed, d)`` of each particle, their products with others ``(rows, mixed)``, and what does
+        not change as the configuration is turned, ``(rows, scalars)``, for own activities ``g: (rows, components)``.
+        """
         u = self._heading(g)
         force = context.vectors[:, self.heads]
-        w = (self.force * force + system.activity.speed * u) / self.speed
+        w = (self.force * force + self.system.activity.speed * u) / self.speed
         acted = (context.tensors @ u[:, None, :, None]).squeeze(-1)
         rest = context.vectors
         if self.curved:
@@ -238,24 +255,33 @@ class AttentionScore(nn.Module):
         scalars = [context.invariants, dots * torch.rsqrt(1 + dots.abs())]
         if not self.equivariant:
             scalars.append(y.flatten(1))
-        out = self.weigh(self.read(torch.cat(scalars, dim=-1)))
-        parts = out.chunk(2, dim=-1)
+        return y, dots, torch.cat(scalars, dim=-1)
+
+    def readout(self, g: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor]:
+        """``m_x: (rows, d)`` and ``m_g: (rows, components)`` for own activities ``g: (rows, components)``."""
+        y, _, scalars = self.mixed(g, context)
+        parts = self.weigh(self.read(scalars)).chunk(2, dim=-1)
         m_x, m_g = ((part[:, : y.shape[1], None] * y).sum(1) for part in parts)
         if not self.equivariant:
             m_x, m_g = m_x + parts[0][:, y.shape[1] :], m_g + parts[1][:, y.shape[1] :]
-        if system.activity.name != "ou":
+        if self.system.activity.name != "ou":
             # the component along the direction in which the heading turns
+            u = self._heading(g)
             m_g = m_g[:, 1:] * u[:, :1] - m_g[:, :1] * u[:, 1:]
         return self.score_x * m_x, self.score_g * m_g
+
+    def correction(self, states: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+        """``m: (n, dim)`` at ``states: (n, dim)`` in double precision, 0 where a coordinate has no noise."""
+        x, g = self.system.split(states)
+        return self._flat(*self.readout(self._rows(g), self.context(states, pairs)), x, g)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """The score ``(n, dim)`` at ``states: (n, dim)``, 0 where a coordinate has no noise."""
         states = states.double()
-        x, g = self.system.split(states)
-        pairs = self._pairs(x)
-        m_x, m_g = self.readout(self._rows(g), self.context(states, pairs))
+        pairs = self._pairs(self.system.split(states)[0])
+        m = self.correction(states, pairs)
         known, _ = shift_with_terms(self.system, self.shift, states, pairs)
-        return known.to(m_g) + self._flat(m_x, m_g, x, g)
+        return known.to(m) + m
 
     def _rows(self, g: torch.Tensor) -> torch.Tensor:
         return g.reshape(-1, g.shape[-1]).to(self.force)

@@ -93,9 +93,11 @@ def fit_score(
         arch: ``"dense"`` (few coordinates), ``"contacts"`` (particles without noise of positions), ``"attention"``
             (particles), ``"local-transformer"`` (the published one).
         loss: ``"implicit"``: score matching with derivatives, no bias; ``"paths"``, where only activities have noise,
-            and the default of ``"contacts"``: least squares on values from short paths with recorded noise
-            (``pyness.score.paths``), no bias and far less scatter; ``"denoising"``: of samples moved by ``alpha``, the
-            score of the smoothed density; ``"dynamics"``: by the noise of a step ``alpha``.
+            and there the default of ``"contacts"`` and of gradients: least squares on values from short paths with
+            recorded noise (``pyness.score.paths``), no bias and far less scatter; ``"drift"``, of gradients where all
+            coordinates have noise, and there the default of ``"attention"``: the implicit one without divergences,
+            right where samples are stationary; ``"denoising"``: of samples moved by ``alpha``, the score of the
+            smoothed density; ``"dynamics"``: by the noise of a step ``alpha``.
         alpha: width of the smoothing, or the time step; needed by the last two.
         paths: how many states ``"paths"`` begins from; all there are, up to ``FOLLOWED`` particles.
         perturb: ``"g"`` or ``"xg"``: what denoising moves. Moving positions hides all that varies within ``alpha``.
@@ -109,8 +111,11 @@ def fit_score(
         clip: largest norm of a gradient.
         probes: random directions for derivatives with respect to positions.
         held_out: fraction of walkers that training does not see.
-        width, depth, gradient, radius, channels, hidden, rounds, equivariant, neighbours, blocks, heads, order: of the
+        width, depth, radius, channels, hidden, rounds, equivariant, neighbours, blocks, heads, order: of the
             architecture.
+        gradient: of ``"dense"`` and ``"attention"``: the score is the gradient of one number, so that where all
+            coordinates have noise its defect is 0. Of ``"attention"`` (``pyness.score.energy``) an evaluation takes
+            three times as long; default of ``"dense"`` alone.
         pasts: of ``"contacts"``: told by the likeliest past of each state (``pyness.score.pasts``), which leaves two
             thirds of the error in phase separation and makes an evaluation eight times as long.
         device: where the network is trained; ``"cuda"`` of several processes is each one's own. Paths are followed on
@@ -357,6 +362,8 @@ class _Trainer:
             return value.mean()
         if options["loss"] == "paths":
             value = losses.paths(self.model, system, states, **known)
+        elif options["loss"] == "drift":
+            value = losses.drift(self.model, system, states)
         elif options["loss"] == "denoising":
             value = losses.denoising(self.model, system, states, generator, alpha=options["alpha"], mask=self.mask)
         else:

@@ -13,7 +13,7 @@ import torch
 
 from pyness.systems import System
 
-__all__ = ["LOSSES", "Network", "denoising", "dynamics", "implicit", "paths", "stationarity_residual"]
+__all__ = ["LOSSES", "Network", "denoising", "drift", "dynamics", "implicit", "paths", "stationarity_residual"]
 
 
 class Network(Protocol):
@@ -49,6 +49,17 @@ def implicit(
         return value, None
     drift, div = (t.to(s) for t in system.drift_and_divergence(states.double()))
     return value, div - flux + ((drift - Ds) * s).sum(-1)
+
+
+def drift(network: Network, system: System, states: torch.Tensor) -> torch.Tensor:
+    """``s . D s - 2 F . s``, ``(n,)``, for gradients, all coordinates with noise: no divergence, and no smoothing.
+
+    It is the implicit loss less ``2 C``, and ``|F - D s|^2`` in the norm of ``D^{-1}`` less what is the same for every
+    ``s``: its minimum is the score where samples are stationary (active_matter.md, 5).
+    """
+    s = network(states)
+    F = system.drift(states.double()).to(s)
+    return (s * system.diffusion.apply(states.to(s), s)).sum(-1) - 2 * (F * s).sum(-1)
 
 
 def denoising(
@@ -109,5 +120,5 @@ def stationarity_residual(first: torch.Tensor, second: torch.Tensor, fisher: flo
 
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
-    "implicit": implicit, "paths": paths, "denoising": denoising, "dynamics": dynamics,
+    "implicit": implicit, "drift": drift, "paths": paths, "denoising": denoising, "dynamics": dynamics,
 }  # fmt: skip

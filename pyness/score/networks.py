@@ -13,6 +13,7 @@ from pyness.numbers import check_number, check_whole
 from pyness.score.attention import AttentionScore
 from pyness.score.contacts import ContactScore, check_suits, suits
 from pyness.score.dense import DenseScore, fits
+from pyness.score.energy import EnergyScore
 from pyness.score.local_transformer import LocalTransformer
 from pyness.systems import ParticleSystem, System
 
@@ -28,7 +29,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 KEYWORDS = {
     "dense": ("width", "depth", "gradient"),
     "contacts": ("order", "hidden", "width", "rounds", "pasts"),
-    "attention": ("radius", "channels", "hidden", "width", "equivariant"),
+    "attention": ("radius", "channels", "hidden", "width", "equivariant", "gradient"),
     "local-transformer": ("neighbours", "width", "blocks", "heads"),
 }
 
@@ -41,7 +42,7 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
         InputError: one for particles on a plain system, keywords it does not have, sizes that are none.
     """
     if arch is None:
-        arch = "dense" if fits(system) else "contacts" if suits(system) else "attention"
+        arch = "dense" if fits(system) else "contacts" if suits(system) and not given.get("gradient") else "attention"
     if not isinstance(arch, str) or arch not in ARCHITECTURES:
         raise UnknownNameError.of("arch", str(arch), ARCHITECTURES)
     if arch != "dense" and not (isinstance(system, ParticleSystem) and system.n_particles > 1):
@@ -51,7 +52,9 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
     asked = {key: value for key, value in given.items() if value is not None}
     for key in asked:
         if key not in KEYWORDS[arch]:
-            raise InputError(f"{key} is {asked[key]!r} and {arch!r} has none", f"it has {', '.join(KEYWORDS[arch])}")
+            owners = " or ".join(repr(name) for name, own in KEYWORDS.items() if key in own)
+            remedy = f"it has {', '.join(KEYWORDS[arch])}; {owners} has it"
+            raise InputError(f"{key} is {asked[key]!r} and {arch!r} has none", remedy)
         if key in ("gradient", "equivariant", "pasts"):
             if not isinstance(asked[key], bool):
                 raise InputError(f"{key} is {asked[key]!r}", "give True or False")
@@ -68,6 +71,9 @@ def describe(system: System, arch: str | None, given: Mapping[str, Any]) -> dict
 def build(system: System, description: Mapping[str, Any], shift: str, seed: int = 0) -> nn.Module:
     """The network that ``describe`` described, with weights drawn from ``seed``."""
     keywords = {key: value for key, value in description.items() if key != "arch"}
+    kind = ARCHITECTURES[description["arch"]]
+    if kind is AttentionScore and keywords.pop("gradient", False):
+        kind = EnergyScore
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ARCHITECTURES[description["arch"]](system, shift, **keywords)
+        return kind(system, shift, **keywords)

@@ -35,7 +35,7 @@ def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) 
     if options["precision"] not in ("float32", "bfloat16"):
         raise InputError(f"precision is {options['precision']!r}", "give 'float32' or 'bfloat16'")
     alpha = options["alpha"]
-    if options["loss"] in ("implicit", "paths"):
+    if options["loss"] in ("implicit", "paths", "drift"):
         if alpha is not None:
             raise InputError(
                 f"alpha is {alpha!r} for loss {options['loss']!r}", "leave it out, or give loss='denoising'"
@@ -63,6 +63,10 @@ def check(system: System, samples: Samples, seed: int, options: dict[str, Any]) 
         raise InputError(
             f"loss is 'paths' for {system.name!r}, whose external force is no gradient: paths need a Hessian",
             "give 'implicit'",
+        )
+    if options["loss"] == "drift" and not bool(noisy(system).all()):
+        raise InputError(
+            f"loss is 'drift' for {system.name!r}, which has coordinates without noise", "give 'paths' or 'implicit'"
         )
     if options["perturb"] not in ("g", "xg"):
         raise InputError(f"perturb is {options['perturb']!r}", "give 'g' or 'xg'")

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyness.devices import usable
+from pyness.errors import InputError
 from pyness.estimators.score_certificate import noisy
 from pyness.sampling import Plan, Samples
 from pyness.score.networks import KEYWORDS, build, describe
 from pyness.score.options import check
+from pyness.score.paths import steerable
 from pyness.score.shift import choose
 from pyness.systems import System
 
@@ -37,7 +39,10 @@ def resolve(
     network = describe(system, given.get("arch"), {key: given.get(key) for own in KEYWORDS.values() for key in own})
     kind = network["arch"]
     shift = choose(system, given.get("shift"))
-    loss = given.get("loss") or ("paths" if kind == "contacts" else "implicit")
+    gradient = network.get("gradient", kind == "dense")
+    loss = given.get("loss") or _loss(system, kind, gradient)
+    if loss == "drift" and not gradient:
+        raise InputError("loss is 'drift' for a score that is no gradient", "give 'implicit', or gradient=True")
     exact = kind == "dense" and loss == "implicit" and bool(noisy(system).all())
     defaults = {
         "loss": loss, "residual": RESIDUAL if exact else 0.0, "steps": STEPS[kind], "batch": BATCH[kind],
@@ -50,6 +55,16 @@ def resolve(
     options = {name: defaults.get(name) if given.get(name) is None else given[name] for name in names}
     check(system, samples, seed, options)
     return network, shift, options
+
+
+def _loss(system: System, kind: str, gradient: bool) -> str:
+    """The loss where none is given: one without divergences where a network has them along random directions only."""
+    if kind == "contacts" or (kind == "attention" and gradient):
+        if steerable(system) and system.conservative:
+            return "paths"
+        if gradient and bool(noisy(system).all()):
+            return "drift"
+    return "implicit"
 
 
 def resolve_options(system: System, plan: Plan, seed: int, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,8 @@ class Score:
         """Score and ``d_i (D s)_i`` at ``x: (n, d)``, 0 where a coordinate has no noise.
 
         The terms of one particle's coordinates mean something in sum only. Where there are many, those of positions
-        (of activities in ``"contacts"``) are drawn at random, always in the same way, and right on average.
+        (of activities in ``"contacts"``, of all in a gradient) are drawn at random, always in the same way, and right
+        on average.
         """
         generator = torch.Generator(self._device).manual_seed(0)
         with torch.no_grad():

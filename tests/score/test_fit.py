@@ -60,6 +60,22 @@ def test_the_implicit_loss_is_an_absolute_error_and_the_residual_keeps_its_diver
     assert losses.stationarity_residual(residual, residual, 4.8).mean() > 1e-3
 
 
+def test_the_drift_loss_is_the_implicit_one_of_gradients_alone():
+    system = get("aoup-harmonic")
+    x = gaussian(system, 20_000).states[:, 0]
+
+    def difference(extra):
+        network = Given(system, lambda y: system.truth.score(y) + extra(y))
+        return losses.drift(network, system, x) - losses.implicit(network, system, x, torch.Generator())[0]
+
+    wave = difference(lambda y: 0.3 * torch.sin(y))
+    assert wave.std() > 0.1
+    assert abs(wave.mean()) < 4 * wave.std() / 20_000**0.5
+    # what goes round is no gradient: it lowers this loss without end
+    swirl = difference(lambda y: 0.3 * torch.roll(y, system.n_particles, -1) * torch.tensor([1, 1, -1, -1]))
+    assert abs(swirl.mean()) > 4 * swirl.std() / 20_000**0.5
+
+
 def test_the_residual_of_random_derivatives_is_taken_of_two_draws():
     system = get("aoup-harmonic", n_particles=13)
     x = gaussian(system, 30).states[:, 0]
