@@ -25,6 +25,8 @@ _BLOCK = 2560
 _ALIGNMENT = 64
 #: Particles of a block, and particle-steps of a round: about a minute, which is what an interruption can cost.
 _PARTICLES, _ROUND = 4096, 250_000_000
+#: On a device all of these are so many times as large: it has thousands of cores, and every launch costs.
+_WIDER = 256
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,21 @@ class Round:
         return self.plan.snapshots
 
 
-def block_rows(system: System, walkers: int) -> int:
+def _wider(plan: Plan) -> int:
+    return 1 if torch.device(plan.device).type == "cpu" else _WIDER
+
+
+def block_rows(system: System, plan: Plan) -> int:
     """Rows of every block: of few particles or plain systems many, of many particles one."""
+    walkers, wider = plan.walkers, _wider(plan)
     particles = system.n_particles if isinstance(system, ParticleSystem) else 1
     if particles > 2:
-        blocks = -(-walkers // max(1, _PARTICLES // particles))
-        blocks += walkers > 1 and blocks % 2
+        blocks = -(-walkers // max(1, wider * _PARTICLES // particles))
+        # an even number for two cores
+        blocks += walkers > 1 and wider == 1 and blocks % 2
         return -(-walkers // blocks)
-    blocks = -(-walkers // _BLOCK)
-    if walkers > _BLOCK // 4:
+    blocks = -(-walkers // (wider * _BLOCK))
+    if walkers > wider * _BLOCK // 4:
         blocks += blocks % 2
     rows = -(-walkers // blocks)
     # the last block wastes little
@@ -66,7 +74,7 @@ def rounds(system: System, plan: Plan, rows: int) -> list[Round]:
     together = plan.snapshots
     if isinstance(system, ParticleSystem):
         steps = plan.spacing / plan.dt if plan.dt else 1000.0
-        together = max(1, min(plan.snapshots, int(_ROUND / (rows * system.n_particles * steps))))
+        together = max(1, min(plan.snapshots, int(_wider(plan) * _ROUND / (rows * system.n_particles * steps))))
     out = []
     for first in range(0, plan.snapshots, together):
         count = min(together, plan.snapshots - first)

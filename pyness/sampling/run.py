@@ -143,7 +143,7 @@ class _Run:
         if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
             raise InputError(f"chunk is {chunk!r}", "give a number of walkers of at least 1")
         self.chunk = chunk
-        self.rows = block_rows(system, plan.walkers)
+        self.rows = block_rows(system, plan)
         self.blocks = -(-plan.walkers // self.rows)
         self.rounds = rounds(system, plan, self.rows)
         self.total = self.blocks * len(self.rounds)

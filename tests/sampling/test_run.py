@@ -28,7 +28,7 @@ SHORT = {"walkers": 300, "burn_in": 0.2, "snapshots": 3, "spacing": 0.1}
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Five blocks of 64 rows for 300 walkers."""
-    monkeypatch.setattr(run, "block_rows", lambda system, walkers: 64)
+    monkeypatch.setattr(run, "block_rows", lambda system, plan: 64)
 
 
 def _system() -> System:
