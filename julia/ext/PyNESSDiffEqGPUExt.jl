@@ -50,9 +50,9 @@ function _fields(::Type{T}, model, drift_parameters, noise_parameters, low, high
     REFLECT in kinds && throw(ArgumentError("DiffEqGPU's solvers know no walls: take SOSRA, whose kernel does"))
     D <= LARGEST_STATIC || throw(ArgumentError("kernels take up to $LARGEST_STATIC coordinates, not $D"))
     box = Box(SVector{D, T}(low), SVector{D, T}(high), kinds)
-    drift = Inside(portable(model.drift, drift_parameters), box)
+    drift = Inside(portable(T, model.drift, drift_parameters), box)
     noise = model.additive ? Constant(constant_noise(model, noise_parameters, box.low, rotation)) :
-        NoiseInside(portable(model.noise, noise_parameters), box)
+        NoiseInside(portable(T, model.noise, noise_parameters), box)
     return drift, noise, noise(box.low) isa SMatrix, box
 end
 

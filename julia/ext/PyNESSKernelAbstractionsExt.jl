@@ -36,7 +36,7 @@ function PyNESS.sample_kernel!(
     plan(roof) = Itinerary{D, T, typeof(noise)}(
         (burns, counts), (burn_h, h), snapshots, adaptive, first_level, maxiters, roof, SVector{D, T}(tolerance), noise
     )
-    f = Inside(portable(model.drift, drift_parameters), box)
+    f = Inside(portable(T, model.drift, drift_parameters), box)
     roof = box.walled ? ROOF : 1
     log = _launch!(out, start, f, box, plan(roof), device, UInt64(seed), first)
     most = Int(maximum(log.folds; init = Int32(0)))

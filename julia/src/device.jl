@@ -62,9 +62,12 @@ Neighbours are listed on the device; a table that is too narrow for them is made
 """
 function sample_particles! end
 
-"A function of a model with parameters that a kernel can hold: `isbits`."
-portable(f, p::AbstractVector) = Bound(f, SVector{length(p), Float64}(p))
-portable(f, p) = isbits(p) ? Bound(f, p) :
+"""
+A function of a model with parameters that a kernel can hold: `isbits`; numbers in its precision `T`, since those in double
+precision would make all that they meet so.
+"""
+portable(::Type{T}, f, p::AbstractVector) where {T} = Bound(f, SVector{length(p), T}(p))
+portable(::Type, f, p) = isbits(p) ? Bound(f, p) :
     throw(ArgumentError("parameters of type $(typeof(p)) cannot be passed to a kernel: numbers only"))
 
 "The constant noise of a model in the coordinates `x`: a vector, or a matrix."

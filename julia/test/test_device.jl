@@ -1,5 +1,11 @@
 using DiffEqGPU, KernelAbstractions, Statistics
-using PyNESS: Stream, draw, normals, philox
+using PyNESS: Particles, Stream, draw, normals, philox
+using StaticArrays
+
+in_plane(n) = Particles(
+    n, [0.0, 0.0], [6.0, 6.0], 1.0;
+    trap = 0.0, speed = 0.3, rate = 0.5, noise = 0.1, angles = false, exact = false, species = "", numbers = [5.0]
+)
 
 @testset "philox" begin
     # the known answers that Random123 is distributed with
@@ -15,6 +21,13 @@ using PyNESS: Stream, draw, normals, philox
         @test abs(mean(z .^ 4) - 3) < 4 * sqrt(96 / length(z))
         @test abs(cor(z[1:2:end], z[2:2:end])) < 4 / sqrt(length(z) / 2)
     end
+end
+
+@testset "kernels compute in the precision of the states: $T" for T in (Float32, Float64)
+    drift = PyNESS.portable(T, PyNESS.MODELS["ou"].drift, OU_PARAMETERS[1])
+    @test drift(SVector{2, T}(1, 2)) isa SVector{2, T}
+    swarm = PyNESS.Swarm(T, in_plane(10), (r, a, b, p) -> p[1] * (1 - r), nothing)
+    @test isbits(swarm) && swarm.pair(one(T), Int32(0), Int32(0), swarm.numbers) isa T
 end
 
 @testset "splitting keeps the path and its law" begin

@@ -17,13 +17,13 @@ struct Swarm{D, Angles, T, N, P, G}
     rate::T
     noise::T
     exact::Bool
-    numbers::SVector{N, Float64}
+    numbers::SVector{N, T}
     pair::P
     external::G
 end
 
 function Swarm(::Type{T}, p::Particles{D, Angles}, pair, external) where {T, D, Angles}
-    list, numbers = p.neighbours, SVector{length(p.numbers), Float64}(p.numbers)
+    list, numbers = p.neighbours, SVector{length(p.numbers), T}(p.numbers)
     return Swarm{D, Angles, T, length(numbers), typeof(pair), typeof(external)}(
         p.n, p.low, list.periods, list.cutoff, list.skin, p.trap, p.speed, p.rate, p.noise, p.exact, numbers, pair,
         external
