@@ -296,9 +296,10 @@ def check(solver: Solver, system: Any, engine: str | None = None, *, dt: float |
     if misfit:
         raise SolverError(f"solver {solver.name!r} {misfit}, and the noise of {system.name!r} is {structure}", fit)
     if not _runs(algorithm, engine, system):
-        there = ", ".join(_engines(algorithm, system))
+        engines = ", ".join(_engines(algorithm, system))
+        there = f" (it is in: {engines})" if engines else ""
         particles = " for interacting particles" if interact else ""
-        raise SolverError(f"engine {engine!r} has no solver {solver.name!r}{particles} (it is in: {there})", fit)
+        raise SolverError(f"engine {engine!r} has no solver {solver.name!r}{particles}{there}", fit)
     for name in solver.options:
         option = algorithm.options[name]
         engines = option.engines if getattr(system, "activity", None) is None else option.engines + option.particles

@@ -12,7 +12,7 @@ from pyness.errors import StoreError
 from pyness.sampling.store import Store
 from pyness.systems import System
 
-__all__ = ["digest", "equations", "refuse_other_run"]
+__all__ = ["digest", "entropy", "equations", "refuse_other_run"]
 
 #: Attributes of a store that are the same in the same run.
 SAME = ("system", "equations", "algorithm", "options", "engine", "plan", "start", "versions")
@@ -21,6 +21,15 @@ SAME = ("system", "equations", "algorithm", "options", "engine", "plan", "start"
 def digest(states: torch.Tensor) -> str:
     """A short text that no other ``states`` have."""
     return "sha256:" + hashlib.sha256(states.contiguous().numpy().tobytes()).hexdigest()
+
+
+def entropy(seed: int, start: torch.Tensor | str) -> int | list[int]:
+    """What the seeds of the blocks are made from.
+
+    States that were given may be the end of a run of the same seed: followed by the noise they have come from, they
+    would drift away from the steady state.
+    """
+    return seed if isinstance(start, str) else [seed, int(digest(start).removeprefix("sha256:"), 16)]
 
 
 def equations(system: System) -> str:

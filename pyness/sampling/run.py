@@ -19,7 +19,7 @@ from tqdm import tqdm
 import pyness
 from pyness.errors import InputError, InterruptedRun, LimitError, SamplingError
 from pyness.sampling.engines import Block, BlockResult, Engine, Job
-from pyness.sampling.identity import digest, equations, refuse_other_run
+from pyness.sampling.identity import digest, entropy, equations, refuse_other_run
 from pyness.sampling.limit import Limit
 from pyness.sampling.plan import Plan
 from pyness.sampling.portions import Round, block_rows, given_start, rounds, time_before
@@ -78,7 +78,8 @@ def sample(
         start: ``"uniform"`` over the box, a tensor ``(walkers, d)``, or samples, whose last snapshots are taken (again
             from the first where there are fewer); of a particle system ``"clustered"`` too. If not given, uniform or
             what the particle system recommends.
-        seed: whole number, not negative.
+        seed: whole number, not negative. Noise depends on it and on the states of ``start``: going on from samples
+            with their own seed does not meet their noise again.
         dtype, device: of the states, ``"float32"`` or ``"float64"``; any torch device.
         chunk: walkers under way at a time, which bounds the memory used beside the result.
         max_failed: fraction of walkers that may blow up; they are left out of the states, counted and listed.
@@ -148,6 +149,7 @@ class _Run:
         self.rounds = rounds(system, plan, self.rows)
         self.total = self.blocks * len(self.rounds)
         self.start, self.before = given_start(system, plan, start), time_before(system, start)
+        self.entropy = entropy(plan.seed, self.start)
 
     def execute(self, path: str | Path | None, resume: bool, overwrite: bool, progress: bool) -> Samples:
         if path is None and (resume or overwrite):
@@ -240,7 +242,7 @@ class _Run:
             index, mine = first // self.rows, states[first : first + self.rows]
             # a round has seeds of its own, so that one that was cut off can be done again
             key = (index, turn) if turn else (index,)
-            draws, noise = np.random.SeedSequence(self.plan.seed, spawn_key=key).generate_state(2, np.uint64)
+            draws, noise = np.random.SeedSequence(self.entropy, spawn_key=key).generate_state(2, np.uint64)
             start = self._start_of(first, mine.shape[0], int(draws >> 1))
             if turn:
                 last = mine[:, part.first - 1]

@@ -42,7 +42,8 @@ def resolve(
     gradient = network.get("gradient", kind == "dense")
     loss = given.get("loss") or _loss(system, kind, gradient)
     if loss == "drift" and not gradient:
-        raise InputError("loss is 'drift' for a score that is no gradient", "give 'implicit', or gradient=True")
+        remedy = "give 'implicit'" + (", or gradient=True" if bool(noisy(system).all()) else " or 'paths'")
+        raise InputError("loss is 'drift' for a score that is no gradient", remedy)
     exact = kind == "dense" and loss == "implicit" and bool(noisy(system).all())
     defaults = {
         "loss": loss, "residual": RESIDUAL if exact else 0.0, "steps": STEPS[kind], "batch": BATCH[kind],

@@ -72,6 +72,20 @@ def test_walkers_are_distinct_across_blocks_and_seeds(small_blocks, solver):
     assert correlation.abs().max().item() < 4.5 / math.sqrt(64)
 
 
+def test_going_on_from_samples_does_not_meet_their_noise_again():
+    # states are made of the noise before them: followed by the same noise, activities would have a variance of 1.9
+    system = systems.get("aoup-harmonic", n_particles=3)
+    plan = {"walkers": 1000, "burn_in": 0.0, "snapshots": 1, "spacing": 0.5, "seed": 3}
+    x = torch.randn(1000, system.dim, generator=torch.Generator().manual_seed(1))
+    for _ in range(4):
+        x = sample(system, "EM:split=true,dt=0.1", "torch", start=x, **plan)
+    activities = system.split(x.states)[1]
+    assert abs(activities.var().item() - 1) < 4 * math.sqrt(2 / activities.numel())
+    # the same start and seed are the same run
+    once, again = (sample(system, "EM:dt=0.1", "torch", start=x, **plan) for _ in range(2))
+    assert _same(once, again)
+
+
 @pytest.mark.parametrize("solver", ["EM:dt=1e-3", "SOSRA"])
 def test_interrupted_and_resumed_is_the_same_as_uninterrupted(small_blocks, tmp_path, monkeypatch, solver):
     whole = sample(_system(), solver, "torch", seed=7, **SHORT)

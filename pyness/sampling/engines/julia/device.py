@@ -50,10 +50,22 @@ class DeviceEngine(JuliaEngine):
         super().__init__(job)
         name = job.solver.name
         self._function = _PARTICLES if self._model.particles else _FUNCTIONS.get(name, _LOCKSTEP)
+        self._refuse_particles()
         if self._function != "PyNESS.sample_kernel!" and "reflect" in job.system.domain.boundary:
             raise SolverError(
                 f"solver {name!r} on engine 'julia-gpu' and the reflecting sides of {job.system.name!r}",
                 "take SOSRA, whose kernel knows walls, or engine='julia'",
+            )
+
+    def _refuse_particles(self) -> None:
+        """Particles that do not interact, but are too many for a thread to a walker; others are refused at the door."""
+        system, solver = self._job.system, self._job.solver
+        if not self._model.particles or solver.native is not None:
+            return
+        if "julia-gpu" not in solver.algorithm.particles or solver.adaptive:
+            raise SolverError(
+                f"solver {solver.label!r} on engine 'julia-gpu' and the {system.dim} coordinates of {system.name!r}",
+                "take EM:dt=1e-2 or SOSRA:adaptive=false,dt=1e-2, or engine='julia' with device='cpu'",
             )
 
     def _open(self) -> Session:

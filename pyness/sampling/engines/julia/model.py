@@ -134,9 +134,7 @@ class Model:
 
 
 def _carried_as_particles(system: System, wanted: bool) -> bool:
-    return isinstance(system, ParticleSystem) and (
-        wanted or system.pair_force is not None or system.dim > LARGEST_STATIC
-    )
+    return isinstance(system, ParticleSystem) and (wanted or system.interacts or system.dim > LARGEST_STATIC)
 
 
 def _twice_diffusion(system: System, x: torch.Tensor, matrix: bool) -> np.ndarray:

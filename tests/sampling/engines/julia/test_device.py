@@ -145,6 +145,25 @@ def test_particles_stop_where_a_budget_ends():
 
 
 @pytest.mark.julia
+@pytest.mark.parametrize("solver", ["SOSRA", "SOSRI", "GPUEM:dt=0.05"])
+def test_many_particles_without_interaction_go_by_particle_or_not_at_all(solver):
+    system = pyness.systems.get("aoup-free", n_particles=11)
+    assert pyness.sample(system, "SOSRA:adaptive=false,dt=0.05", walkers=2, **PLAN).states.isfinite().all()
+    with pytest.raises(SolverError, match=r"the 44 coordinates of 'aoup-free'; take EM:dt=1e-2 or SOSRA:"):
+        pyness.sample(system, solver, walkers=2, **PLAN)
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize("solver", ["SOSRA", "GPUEM:dt=0.05", "EM:split=true,dt=0.05"])
+def test_a_single_particle_has_no_neighbours(solver):
+    system = pyness.systems.ParticleSystem(
+        "alone", 1, 2, pyness.systems.OrnsteinUhlenbeckActivity(0.5, 0.5), 0.1,
+        pair_force=lambda r: (1 - r).clamp_min(0), cutoff=1.0, box=pyness.Box([0, 0], [6, 6], "periodic"),
+    )  # fmt: skip
+    assert pyness.sample(system, solver, walkers=2, **PLAN).states.isfinite().all()
+
+
+@pytest.mark.julia
 def test_what_kernels_do_not_have():
     with pytest.raises(SolverError, match="reflecting sides of 'linear'"):
         pyness.sample(linear("reflect"), "GPUEM:dt=0.1", walkers=10, **PLAN)

@@ -124,7 +124,7 @@ def test_refusals():
         sample(system, start="line")
     with pytest.raises(SolverError, match=r"kernels of interacting particles have a fixed step.* SOSRA:adaptive=false"):
         sample(system, "SOSRA", engine="julia-gpu")
-    with pytest.raises(SolverError, match=r"no solver 'GPUEM' for interacting particles .*these fit: EM, SOSRA$"):
+    with pytest.raises(SolverError, match=r"no solver 'GPUEM' for interacting particles; these fit: EM, SOSRA$"):
         sample(system, "GPUEM:dt=0.01", engine="julia-gpu")
     with pytest.raises(SolverError, match="no option 'split'"):
         sample(get("double-well"), "EM:split=true,dt=0.01", "torch")
