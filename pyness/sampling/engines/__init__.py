@@ -57,8 +57,8 @@ class Block:
         first: the number of its first walker.
         seed: its own seed, 63 bits, distinct between blocks and between runs of different seed.
         start: ``(size, d)`` start states, in the plan's dtype and on its device.
-        out: ``(size, snapshots, d)``, a contiguous slice of the run's result, which the engine fills. Rows of walkers
-            that failed may hold anything.
+        out: ``(size, snapshots, d)``, a slice of the run's result, which the engine fills; not contiguous where a round
+            has some of the snapshots only. Rows of walkers that failed may hold anything.
         steps: ``(size, snapshots)`` of NaN, a slice too, for an adaptive method to enter the step it was about to take
             at each snapshot; None at a fixed step. An engine that does not know it leaves it.
     """

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import pyness
-from pyness.errors import TranslationError
+from pyness.errors import InterruptedRun, TranslationError
 from pyness.estimators.local import contact_distance, region
+from pyness.sampling import portions, run
 from pyness.sampling.engines.julia import engine as engine_module
 from pyness.sampling.engines.julia import runtime
 from pyness.sampling.engines.julia.model import Model
@@ -161,3 +162,31 @@ def test_engines_agree_on_pair_correlation_and_clusters(engine):
     assert a[:, :7].mean(0).max() > 3  # contacts
     assert (error[:-2] < 0.1 * a.mean(0)[:-2]).all()
     assert (error[-2:] < 0.03).all()
+
+
+@pytest.mark.julia
+@pytest.mark.parametrize("engine", ["julia", "julia-gpu"])
+def test_rounds_of_several_walkers(engine, tmp_path, monkeypatch):
+    """A round's snapshots are no contiguous part of the result where a block has several walkers."""
+    system = get("aoup-mips", n_particles=20)
+    plan = {"walkers": 4, "burn_in": 1.0, "snapshots": 5, "spacing": 1.0, "progress": False}
+    monkeypatch.setattr(portions, "_ROUND", 2 * 4 * 20 * 100)
+    whole = pyness.sample(system, "EM:split=true,dt=0.01", engine, **plan)
+    assert torch.isfinite(whole.states).all()
+    # no round has the noise of another
+    steps = system.split(whole.states.diff(dim=1))[1].transpose(0, 1).flatten(1).double()
+    correlation = torch.corrcoef(steps) - torch.eye(4)
+    assert correlation.abs().max() < 4.5 / steps.shape[1] ** 0.5
+    entered, path, calls = run._Run._enter, tmp_path / "s.zarr", []
+
+    def enter_once(self, *rest):
+        entered(self, *rest)
+        calls.append(0)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run._Run, "_enter", enter_once)
+    with pytest.raises(InterruptedRun):
+        pyness.sample(system, "EM:split=true,dt=0.01", engine, store=path, **plan)
+    resumed = pyness.sample(system, "EM:split=true,dt=0.01", engine, store=path, resume=True, **plan)
+    assert torch.equal(resumed.states, whole.states)
