@@ -27,16 +27,16 @@ __all__ = ["EnergyScore"]
 
 #: Numbers of states from which the size of the energy is taken, at the most.
 SEEN = 20_000
-#: Slope of a pair force at its cutoff, in units of ``eps / cutoff^2``, from which on it is a kink.
-KINK = 0.05
+#: Jump of the slope of a pair force, at its cutoff too, in units of ``eps / cutoff^2``, from which on it is a kink, and
+#: as a share of the slope, up to which it is none.
+KINK, STEEP = 0.05, 1e-3
 
 
 class EnergyScore(AttentionScore):
     """``s = shift + grad h``; arguments as for ``AttentionScore``.
 
     Raises:
-        InputError: a radius larger than half the box; where positions have noise, a pair force with a kink at its
-            cutoff.
+        InputError: a radius larger than half the box; where positions have noise, a pair force with a kink.
     """
 
     gradient = True
@@ -126,12 +126,36 @@ def _check_smooth(system: ParticleSystem) -> None:
     Raises:
         InputError: with what to do.
     """
-    if system.noise == 0 or system.pair_force is None or system.cutoff is None:
+    if system.noise == 0 or not system.interacts:
         return
-    r = torch.full((1,), system.cutoff * (1 - 1e-9), dtype=torch.float64)
-    slope = torch.func.jvp(system.pair_forces, (r,), (torch.ones_like(r),))[1].abs().max().item()
-    if slope * system.cutoff**2 > KINK * system.noise:
+    reach = system.cutoff or FAR
+    where, jump = _largest_kink(system, reach)
+    if jump * reach**2 > KINK * system.noise:
         raise InputError(
-            f"gradient is True for {system.name!r}, whose pair force ends at its cutoff with a slope of {slope:.3g}",
-            "leave gradient out, or give a force that fades out smoothly",
+            f"gradient is True for {system.name!r}, the slope of whose pair force jumps by {jump:.3g} at {where:.3g}",
+            "leave gradient out, or give a force that is smooth up to its cutoff",
         )
+
+
+def _largest_kink(system: ParticleSystem, reach: float) -> tuple[float, float]:
+    """Where the slope of the pair force jumps most, its cutoff included, and by how much; 0 where it is smooth."""
+
+    def slope(r: torch.Tensor) -> torch.Tensor:
+        return torch.func.jvp(system.pair_forces, (r,), (torch.ones_like(r),))[1]
+
+    edges = reach * torch.linspace(0.01, 1 - 1e-9, 257, dtype=torch.float64)
+    last = slope(edges[-1:]).abs().max().item() if system.cutoff is not None else 0.0
+    found = (reach, last)
+    for species in range(len(slope(edges))):
+        low, high = edges[:-1], edges[1:]
+        for _ in range(24):
+            middle = (low + high) / 2
+            a, b, c = (slope(r)[species] for r in (low, middle, high))
+            left = (b - a).abs() > (c - b).abs()
+            low, high = torch.where(left, low, middle), torch.where(left, middle, high)
+        a, c = slope(low)[species], slope(high)[species]
+        # what is steep and smooth changes by a small share of itself within so little
+        jump = torch.where((c - a).abs() > STEEP * torch.maximum(a.abs(), c.abs()), (c - a).abs(), 0.0)
+        if jump.max() > found[1]:
+            found = (low[jump.argmax()].item(), jump.max().item())
+    return found

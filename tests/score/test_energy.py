@@ -206,7 +206,12 @@ def test_a_gradient_is_asked_for_and_refused(few, tmp_path):
         fit_score(*few, **SHORT | {"gradient": 1})
     kinked = own_particles(16, noise=0.1)
     made = {"arch": "attention", "gradient": True}
-    with pytest.raises(InputError, match="whose pair force ends at its cutoff with a slope of 1; leave gradient out"):
+    with pytest.raises(InputError, match="slope of whose pair force jumps by 1 at 1; leave gradient out"):
         build(kinked, made, "none")
+    inside = own_particles(16, noise=0.1, pair_force=lambda r: (0.6 - r).clamp_min(0))
+    with pytest.raises(InputError, match=r"slope of whose pair force jumps by 1 at 0\.6; leave gradient out"):
+        build(inside, made, "none")
     build(own_particles(16), made, "none")  # nothing is derived by positions where they have no noise
     build(own_particles(16, noise=0.1, pair_force=lambda r: (1 - r).square()), made, "none")
+    steep = own_particles(16, noise=0.1, pair_force=lambda r: (r.square() + 1e-3) ** -6 * (1 - r) ** 3)
+    build(steep, made, "none")
