@@ -3,7 +3,7 @@ module PyNESSKernelAbstractionsExt
 
 using KernelAbstractions: KernelAbstractions, @Const, @index, @kernel, CPU, allocate, synchronize
 using PyNESS: PyNESS, Box, DEEPEST, FATES, Folds, Grid, Inside, Itinerary, LARGEST_STATIC, MODELS, Particles, STAGES
-using PyNESS: StochasticDiffEq, Stream, Swarm, Tally, WELL, constant_noise, count_length!, divided, journey!, logbook, portable
+using PyNESS: StochasticDiffEq, Stream, Swarm, Tally, WELL, constant_noise, count_length!, deadline, divided, journey!, logbook, portable
 using StaticArrays: SVector
 
 PyNESS.backend(::Val{:cpu}) = CPU()

@@ -171,12 +171,11 @@ function PyNESS.sample_particles!(
     x = place(start, T)
     y, origin, before = copy(x), copy(x), copy(x)
     tally, failures, alive = Tally(), Tuple{Int, Float64, Vector{Float64}, String}[], trues(walkers)
-    deadline = isfinite(seconds) ? time_ns() + round(UInt64, 1.0e9 * seconds) : typemax(UInt64)
-    time, top, cut = 0.0, 0x00000000, false
+    time, top, cut, stop = 0.0, 0x00000000, false, deadline(seconds)
     for goal in (burn_in > 0 ? 0 : 1):snapshots
         steps, step = goal > 0 ? divided(spacing, dt) : divided(burn_in, burn_in_dt)
         for taken in 0:LOOK:(steps - 1)
-            cut = walkers * crowd.evaluations > most || time_ns() > deadline
+            cut = walkers * crowd.evaluations > most || time_ns() > stop
             cut && break
             copyto!(before, x)
             for _ in 1:min(LOOK, steps - taken)

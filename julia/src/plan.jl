@@ -32,3 +32,6 @@ function divided(duration, dt)
     steps = max(1, ceil(Int, duration / dt * (1 - 1.0e-9)))
     return steps, duration / steps
 end
+
+"The `time_ns` at which so many seconds are over; more than thirty years are never."
+deadline(seconds) = seconds < 1.0e9 ? time_ns() + round(UInt64, 1.0e9 * seconds) : typemax(UInt64)

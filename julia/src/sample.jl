@@ -85,7 +85,7 @@ function sample!(
     plan = Plan{V}(
         burn_in, size(out, 2), spacing, adaptive, dt, burn_in_dt, dtmax, along(frame, V(tolerance)),
         something(delta, Traits.delta_default(algorithm)), adaptive ? maxiters : typemax(Int),
-        isfinite(seconds) ? time_ns() + round(UInt64, 1.0e9 * seconds) : typemax(UInt64), most
+        deadline(seconds), most
     )
     derivative = hasproperty(algorithm, :nlsolve)
     next, walkers, batch = Threads.Atomic{Int}(1), size(start, 2), many ? 1 : BATCH

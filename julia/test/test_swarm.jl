@@ -86,6 +86,8 @@ in_box(n = 30; plan...) = Particles(
     alone, together = (first(swarm(method, walkers; p = in_box(), burn_in = 0.0)) for walkers in (1, 5))
     @test alone[:, :, 1] ≈ together[:, :, 1] rtol = 1.0e-9
     @test last(swarm(method, 5; p = in_box(), most = 300.0)).cut
+    @test last(swarm(method, 5; p = in_box(), seconds = 0.0)).cut
+    @test !last(swarm(method, 5; p = in_box(), seconds = 1.0e12)).cut
     single, report = swarm(method, 5; p = in_box(), T = Float32)
     @test isempty(report.failures) && all(0 .<= single[1:60, :, :] .<= 6)
 end
@@ -107,6 +109,19 @@ end
     @test time == 0 && reason == "not finite"
     @test all(isnan, out[:, :, 3])
     @test out[:, :, [1, 2, 4]] ≈ whole[:, :, [1, 2, 4]] rtol = 1.0e-6
+end
+
+@testset "particles of a walker that blew up are nobody's neighbours: $periods" for periods in ([9.0, 8.0], [9.0, Inf])
+    p, rng = particles_of(200, periods, 1.0), Xoshiro(2)
+    crowd, x = crowded(p, 3), 8 * rand(rng, 800, 3)
+    x[1:400, 2] .= NaN
+    x[1, 3] = Inf
+    KERNELS.impel!(crowd, 1, x)
+    @test size(crowd.table, 2) == KERNELS.ROOM
+    @test all(iszero, crowd.counts[201:400]) && iszero(crowd.counts[401])
+    @test crowd.drifts[1][:, 1] ≈ (restart!(p); y = zeros(800); particle_drift!(y, x[:, 1], p, spring, field); y) rtol = 1.0e-11
+    KERNELS.impel!(crowd, 1, fill(NaN, 800, 3))
+    @test all(iszero, crowd.counts)
 end
 
 @testset "what particles on a device do not have" begin

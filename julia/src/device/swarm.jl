@@ -59,10 +59,10 @@ end
 
 function Grid(home::AbstractMatrix{T}, low::SVector{D, T}, periods::SVector{D, T}, reach::T, n) where {D, T}
     open = isinf.(periods)
-    # positions are inside the box where it is periodic
-    least = SVector{D, T}(vec(Array(minimum(home; dims = 2))))
-    most = SVector{D, T}(vec(Array(maximum(home; dims = 2))))
-    low, width = ifelse.(open, least, low), ifelse.(open, most - least, periods)
+    # positions are inside the box where it is periodic; of a walker that blew up there are none
+    least = SVector{D, T}(vec(Array(minimum(x -> ifelse(isfinite(x), x, T(Inf)), home; dims = 2))))
+    most = SVector{D, T}(vec(Array(maximum(x -> ifelse(isfinite(x), x, T(-Inf)), home; dims = 2))))
+    low, width = ifelse.(open, least, low), ifelse.(open, max.(most - least, zero(T)), periods)
     # a little wider than they need be: rounding may put a particle beside its cell
     counts = cells(width, T(1.001) * reach, n)
     return Grid{D, T}(counts, low, counts ./ max.(width, floatmin(T)), open, reach)
@@ -83,11 +83,14 @@ end
     return index
 end
 
-"Remember where particle `p` is. A walker that blew up is found by the loop; its particles must not break the search."
+"""
+Remember where particle `p` is. A walker that blew up is found by the loop; its particles are nowhere, and nobody's
+neighbours: in one place they would fill the lists.
+"""
 @inline function settle_home!(home, x, swarm::Swarm{D, Angles, T}, p) where {D, Angles, T}
     w, i = walker_of(swarm, p)
     here = place(swarm, x, i, w)
-    here = _inside(swarm.low, swarm.periods, ifelse.(isfinite.(here), here, zero(T)))
+    here = all(isfinite, here) ? _inside(swarm.low, swarm.periods, here) : SVector{D, T}(ntuple(_ -> T(NaN), Val(D)))
     for k in 1:D
         @inbounds home[k, p] = here[k]
     end
@@ -131,7 +134,7 @@ them all.
         for q in @inbounds(first[index]):@inbounds(last[index])
             j = @inbounds(keys[q] % total) + 1
             d = nearest_image(x - column(Val(D), home, j), swarm.periods)
-            (j == p || sum(abs2, d) >= grid.reach^2) && continue
+            j != p && sum(abs2, d) < grid.reach^2 || continue
             found += Int32(1)
             found <= room && (@inbounds table[p, found] = j)
         end
