@@ -54,6 +54,8 @@ class EnergyScore(AttentionScore):
 
     def _scale(self, states: torch.Tensor, laplacian: torch.Tensor) -> None:
         """The size with which one product of unit weight has a slope of the size of a score, ``-E[div F]``."""
+        # of all states: of few of them it may come out as less than 0
+        fisher = -self.system.drift_divergence(states).mean().clamp_max(0.0)
         states = states[:: max(1, states.numel() // SEEN)]
         with torch.no_grad():
             self.weigh.bias.fill_(1.0)
@@ -61,7 +63,6 @@ class EnergyScore(AttentionScore):
             self.weigh.bias.fill_(0.0)
         # products have random signs: that many of them together have a slope of the root of their number
         square = (slope.square() * self.system.diffusion.value.to(slope)).sum(-1).mean() / (len(self.weigh.bias) - 1)
-        fisher = -self.system.drift_divergence(states).mean()
         self.size.copy_((fisher.to(square) / square.clamp_min(1e-30)).sqrt())
 
     def _laplacian(self, x: torch.Tensor, pairs: Pairs) -> torch.Tensor:
