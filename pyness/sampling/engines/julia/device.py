@@ -104,10 +104,10 @@ class DeviceEngine(JuliaEngine):
     def _carry(self, block: Block, tick: Tick, stop: Limit) -> BlockResult | None:
         if stop.is_set():
             return None
-        start, out = self.empty(block.start.shape).copy_(block.start), self._out(block)
+        start = self.empty(block.start.shape).copy_(block.start)
         report = self._session.call(
             self._function,
-            out,
+            block.out,
             start,
             self._model.name,
             self._algorithm,
@@ -122,8 +122,6 @@ class DeviceEngine(JuliaEngine):
         stop.spend(report["evaluations"])
         if report.get("cut"):
             return None
-        if out is not block.out:
-            block.out.copy_(out)
         failures = [Failure(w, t, tuple(x), why) for w, t, x, why in report["failures"]]
         walls = self._walls(report["folds"]) if report["folds"] else self._no_walls()
         stats = self._stats(report)

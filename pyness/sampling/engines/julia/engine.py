@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -109,14 +110,18 @@ class JuliaEngine:
 
     def run(self, blocks: Sequence[Block], tick: Tick, stop: Limit) -> Iterator[BlockResult]:
         for block in blocks:
-            result = self._carry(block, tick, stop)
+            # Julia writes into contiguous memory, and a round may have some of the snapshots only
+            whole = block.out.is_contiguous()
+            mine = block if whole else replace(block, out=self.empty(block.out.shape))
+            result = self._carry(mine, tick, stop)
             if result is None:
                 return
+            if not whole:
+                block.out.copy_(mine.out)
             yield result
 
     def _carry(self, block: Block, tick: Tick, stop: Limit) -> BlockResult | None:
         start = self._session.empty(tuple(block.start.shape), torch.float64).copy_(block.start)
-        out = self._out(block)
         taken = None if block.steps is None else self._session.empty(tuple(block.steps.shape), block.steps.dtype)
         parts, failures, walls = [], [], [self._no_walls()]
         first = 0
@@ -125,7 +130,7 @@ class JuliaEngine:
                 return None
             last = min(block.size, first + self._pace)
             clock = time.perf_counter()
-            report = self._call(block.seed, out, start, taken, first, last, stop)
+            report = self._call(block, start, taken, first, last, stop)
             spent = time.perf_counter() - clock
             stop.spend(report["evaluations"])
             if report["cut"]:
@@ -140,34 +145,21 @@ class JuliaEngine:
             first = last
         if taken is not None:
             block.steps.copy_(taken)
-        if out is not block.out:
-            block.out.copy_(out)
         stats = Stats.total(parts)
         stats.time = self._elapsed(block.size, failures)
         return BlockResult(block.index, Walls.join(walls), stats, failures)
 
-    def _out(self, block: Block) -> torch.Tensor:
-        """What Julia writes the states of a block into: where a round has some of the snapshots only, a copy."""
-        return block.out if block.out.is_contiguous() else self.empty(block.out.shape)
-
     def _call(
-        self,
-        seed: int,
-        out: torch.Tensor,
-        start: torch.Tensor,
-        taken: torch.Tensor | None,
-        first: int,
-        last: int,
-        stop: Limit,
+        self, block: Block, start: torch.Tensor, taken: torch.Tensor | None, first: int, last: int, stop: Limit
     ) -> dict[str, Any]:
         return self._session.call(
             "PyNESS.sample!",
-            out[first:last],
+            block.out[first:last],
             start[first:last],
             self._model.name,
             self._algorithm,
             *self._model.arguments,
-            seed=seed,
+            seed=block.seed,
             first=first,
             lengths=None if taken is None else taken[first:last],
             seconds=stop.seconds,
