@@ -350,12 +350,12 @@ def table(system: Any = None, engine: str | None = None) -> list[dict[str, Any]]
             "stiff": a.stiff,
             "noise": [kind for kind in NOISE if kind in a.noise],
             "calculus": a.calculus,
-            "engines": list(a.engines),
+            "engines": list(_engines(a, system)),
             "options": {o.name: {"type": o.kind.__name__, "default": o.default, "what": o.what} for o in
                         a.options.values()},
             "when": a.when,
             "reference": a.reference,
         }
         for a in (ALGORITHMS[name] for name in names)
-        if _runs(a, engine)
+        if _runs(a, engine, system)
     ]  # fmt: skip

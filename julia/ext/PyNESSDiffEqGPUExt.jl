@@ -5,7 +5,7 @@ using DiffEqGPU: DiffEqGPU, EnsembleGPUArray, GPUEM, GPUSIEA, adapt
 using KernelAbstractions: KernelAbstractions, synchronize
 using Logging: NullLogger, with_logger
 using PyNESS: PyNESS, Box, HISTOGRAM_BINS, Inside, LARGEST_STATIC, MODELS, PERIODIC, REFLECT, Tally
-using PyNESS: constant_noise, count_length!, divided, portable, restore, seed_of
+using PyNESS: constant_noise, count_length!, legs, portable, restore, seed_of
 using SciMLBase: SciMLBase, EnsembleProblem, SDEFunction, SDEProblem, remake, solve
 using StaticArrays: SMatrix, SVector
 
@@ -65,8 +65,7 @@ function PyNESS.sample_ensemble!(
         _fields(T, MODELS[name], drift_parameters, noise_parameters, low, high, kinds, rotation)
     x, before, tally = Array{T}(start), similar(start, T, D, n), Tally()
     time, alive, failures = 0.0, trues(n), Tuple{Int, Float64, Vector{Float64}, String}[]
-    for goal in (burn_in > 0 ? 0 : 1):snapshots
-        steps, step = goal > 0 ? divided(spacing, dt) : divided(burn_in, burn_in_dt)
+    for (leg, (goal, steps, step)) in enumerate(legs(burn_in, burn_in_dt, snapshots, spacing, dt))
         h = T(step)
         copyto!(before, x)
         # half a step more: the kernel counts its steps by rounding the quotient of the two
@@ -76,7 +75,7 @@ function PyNESS.sample_ensemble!(
         )
         # the kernel seeds from its problem, and from nothing else
         problems = map(1:n) do w
-            own = seed_of(seed_of(seed, first + w - 1), goal)
+            own = seed_of(seed_of(seed, first + w - 1), leg)
             DiffEqGPU.make_prob_compatible(remake(problem; u0 = SVector{D, T}(view(x, :, w)), seed = own))
         end
         us = with_logger(NullLogger()) do

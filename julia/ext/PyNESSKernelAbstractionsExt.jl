@@ -3,7 +3,7 @@ module PyNESSKernelAbstractionsExt
 
 using KernelAbstractions: KernelAbstractions, @Const, @index, @kernel, CPU, allocate, synchronize
 using PyNESS: PyNESS, Box, DEEPEST, FATES, Folds, Grid, Inside, Itinerary, LARGEST_STATIC, MODELS, Particles, STAGES
-using PyNESS: StochasticDiffEq, Stream, Swarm, Tally, WELL, constant_noise, count_length!, deadline, divided, journey!, logbook, portable
+using PyNESS: StochasticDiffEq, Stream, Swarm, Tally, WELL, constant_noise, count_length!, deadline, divided, journey!, legs, logbook, portable
 using StaticArrays: SVector
 
 PyNESS.backend(::Val{:cpu}) = CPU()
@@ -30,11 +30,14 @@ function PyNESS.sample_kernel!(
     D <= LARGEST_STATIC || throw(ArgumentError("the kernel takes up to $LARGEST_STATIC coordinates, not $D"))
     box = Box(SVector{D, T}(low), SVector{D, T}(high), kinds)
     noise = constant_noise(model, noise_parameters, box.low, rotation)
-    longest = adaptive || level !== nothing ? (dtmax, dtmax) : (burn_in_dt, dt)
-    (burns, burn_h), (counts, h) = burn_in > 0 ? divided(burn_in, longest[1]) : (0, 0.0), divided(spacing, longest[2])
+    coarse, fine = adaptive || level !== nothing ? (dtmax, dtmax) : (burn_in_dt, dt)
+    burns = [leg[2:3] for leg in legs(burn_in, coarse, 1, spacing, fine) if leg[1] == 0]
+    steps = ((length(burns) < k ? (0, 0.0) : burns[k] for k in 1:2)..., divided(spacing, fine))
+    counts, lengths = map(step -> step[1], steps), map(step -> step[2], steps)
+    h = lengths[3]
     first_level = level === nothing ? adaptive ? clamp(ceil(Int, log2(h / dt)), 0, DEEPEST) : 0 : level
     plan(roof) = Itinerary{D, T, typeof(noise)}(
-        (burns, counts), (burn_h, h), snapshots, adaptive, first_level, maxiters, roof, SVector{D, T}(tolerance), noise
+        counts, lengths, snapshots, adaptive, first_level, maxiters, roof, SVector{D, T}(tolerance), noise
     )
     f = Inside(portable(T, model.drift, drift_parameters), box)
     roof = box.walled ? ROOF : 1
@@ -43,7 +46,7 @@ function PyNESS.sample_kernel!(
     if most > roof
         log = _launch!(out, start, f, box, plan(most), device, UInt64(seed), first)
     end
-    return _report!(out, log, (burn_h, h), first)
+    return _report!(out, log, lengths, first)
 end
 
 function _launch!(out, start, f, box, itinerary::Itinerary{D, T}, device, seed, first) where {D, T}
@@ -56,7 +59,7 @@ end
 
 function _report!(out, log, lengths, first)
     tally = Tally()
-    for phase in 1:2, level in 0:DEEPEST
+    for phase in 1:3, level in 0:DEEPEST
         count, step = sum(Int, view(log.accepted, level + 1, phase, :)), ldexp(lengths[phase], -level)
         count == 0 && continue
         tally.accepted += count

@@ -79,7 +79,8 @@ function _table(device, n, room)
     return try
         allocate(device, Int32, (n, Int(max(room, 1))))
     catch error
-        error isa OutOfMemoryError || rethrow()
+        # CUDA has an error of its own for it
+        occursin("OutOf", string(nameof(typeof(error)))) || rethrow()
         throw(ArgumentError("no memory for lists of $room neighbours of $n particles: they have collapsed or are started so"))
     end
 end
@@ -172,8 +173,7 @@ function PyNESS.sample_particles!(
     y, origin, before = copy(x), copy(x), copy(x)
     tally, failures, alive = Tally(), Tuple{Int, Float64, Vector{Float64}, String}[], trues(walkers)
     time, top, cut, stop = 0.0, 0x00000000, false, deadline(seconds)
-    for goal in (burn_in > 0 ? 0 : 1):snapshots
-        steps, step = goal > 0 ? divided(spacing, dt) : divided(burn_in, burn_in_dt)
+    for (goal, steps, step) in legs(burn_in, burn_in_dt, snapshots, spacing, dt)
         for taken in 0:LOOK:(steps - 1)
             cut = walkers * crowd.evaluations > most || time_ns() > stop
             cut && break

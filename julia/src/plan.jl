@@ -3,8 +3,8 @@
 """
 What all walkers of a call share: times, steps, tolerances.
 
-`dt` is the step of a fixed-step method and the first step tried of an adaptive one; `burn_in_dt` a coarser one for the
-burn-in. `tolerance` is the absolute error allowed in a step for each coordinate (of Newton's iteration at a fixed step);
+`dt` is the step of a fixed-step method and the first step tried of an adaptive one; `burn_in_dt` a coarser one for all
+but the end of the burn-in (see [`legs`](@ref)). `tolerance` is the absolute error allowed in a step for each coordinate (of Newton's iteration at a fixed step);
 `delta` weighs the drift in the error estimates of the SRK methods. A call stops at the `deadline` (of `time_ns`), and a
 task that has evaluated the drift more than `most` times.
 """
@@ -31,6 +31,21 @@ stops(plan::Plan) =
 function divided(duration, dt)
     steps = max(1, ceil(Int, duration / dt * (1 - 1.0e-9)))
     return steps, duration / steps
+end
+
+"The share of a burn-in with a step of its own that is made with that of the run."
+const FINE = 0.01
+
+"""
+    legs(burn_in, burn_in_dt, snapshots, spacing, dt)
+
+What the way is divided into at a fixed step, as the number of the snapshot at its end (0 where none is taken), and the
+number and the length of its steps. What is fast forgets a coarser step of the burn-in in its last hundredth.
+"""
+function legs(burn_in, burn_in_dt, snapshots, spacing, dt)
+    burns = burn_in_dt == dt ? [(burn_in, dt)] : [((1 - FINE) * burn_in, burn_in_dt), (FINE * burn_in, dt)]
+    parts = Tuple{Int, Int, Float64}[(0, divided(part...)...) for part in burns if burn_in > 0]
+    return append!(parts, [(k, divided(spacing, dt)...) for k in 1:snapshots])
 end
 
 "The `time_ns` at which so many seconds are over; more than thirty years are never."

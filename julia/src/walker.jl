@@ -104,9 +104,8 @@ end
 # Steps are counted instead of timed, so that rounding of the time adds none.
 function _fixed!(states, integrator, stepper, plan, box, frame, drift, walker, tally)
     time, activity = 0.0, settled(drift)
-    for goal in (plan.burn_in > 0 ? 0 : 1):plan.snapshots
+    for (goal, steps, step) in legs(plan.burn_in, plan.burn_in_dt, plan.snapshots, plan.spacing, plan.dt)
         recorded = goal > 0
-        steps, step = recorded ? divided(plan.spacing, plan.dt) : divided(plan.burn_in, plan.burn_in_dt)
         _set_step!(stepper, integrator, step)
         stride = _stride(integrator.u)
         for taken in 0:stride:(steps - 1)

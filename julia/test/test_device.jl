@@ -133,13 +133,13 @@ end
 
 @testset "counts" begin
     _, report = kernel(10; adaptive = false, dt = 0.03, burn_in_dt = 0.2)
-    @test report.accepted == 10 * (25 + 3 * 34) && report.rejected == 0
-    @test report.shortest ≈ 1 / 34 && report.longest ≈ 0.2
+    @test report.accepted == 10 * (25 + 2 + 3 * 34) && report.rejected == 0
+    @test report.shortest ≈ 0.025 && report.longest ≈ 0.198
     _, report = kernel(10)
     @test sum(report.histogram) == report.accepted
     @test report.evaluations == 3 * (report.accepted + report.rejected)
     _, report = ensemble(10; dt = 0.03, burn_in_dt = 0.2)
-    @test report.accepted == report.evaluations == 10 * (25 + 3 * 34)
+    @test report.accepted == report.evaluations == 10 * (25 + 2 + 3 * 34)
 end
 
 @testset "walls" begin

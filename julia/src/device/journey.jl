@@ -11,13 +11,13 @@ const FATES = Dict(BLOWN => "not finite", STUCK => "no step is small enough", EN
 const EASY = 0.15
 
 """
-What all walkers of a kernel share. `counts` and `lengths` are the number of coarsest steps and their length, in the
-burn-in and between two snapshots; `level` is how often these are halved for the first step, or with `adaptive = false`
+What all walkers of a kernel share. `counts` and `lengths` are the number of coarsest steps and their length, in both
+parts of the burn-in and between two snapshots; `level` is how often these are halved for the first step, or with `adaptive = false`
 for every step; `roof` how many records of reflections a walker has room for; `noise` a vector or a matrix.
 """
 struct Itinerary{D, T, G}
-    counts::NTuple{2, Int32}
-    lengths::NTuple{2, T}
+    counts::NTuple{3, Int32}
+    lengths::NTuple{3, T}
     snapshots::Int32
     adaptive::Bool
     level::Int32
@@ -32,7 +32,7 @@ Arrays in which walkers report, the walker's number last: accepted steps by leve
 of it, when and where, and its reflections, which are counted even where there is no room for them.
 """
 logbook(allocate, ::Type{T}, D, n, roof) where {T} = (
-    accepted = allocate(Int32, (DEEPEST + 1, 2, n)),
+    accepted = allocate(Int32, (DEEPEST + 1, 3, n)),
     rejected = allocate(Int32, (n,)),
     fate = allocate(Int32, (n,)),
     time = allocate(Float64, (n,)),
@@ -53,8 +53,8 @@ Carry the walker in column `w`, which starts at `x`, and write its snapshots and
     waiting_w, waiting_b = MMatrix{D, DEEPEST, T}(undef), MMatrix{D, DEEPEST, T}(undef)
     wanted, top, steps, folds = itinerary.level, 0x00000000, Int64(0), Int32(0)
     time, fate = 0.0, WELL
-    for goal in (itinerary.counts[1] > 0 ? Int32(0) : Int32(1)):itinerary.snapshots
-        phase = goal > 0 ? 2 : 1
+    for goal in Int32(-1):itinerary.snapshots
+        phase = goal < 0 ? 1 : goal == 0 ? 2 : 3
         coarsest = itinerary.lengths[phase]
         for _ in 1:itinerary.counts[phase]
             top += 0x00000001
@@ -81,7 +81,7 @@ Carry the walker in column `w`, which starts at `x`, and write its snapshots and
                     @inbounds log.accepted[level + 1, phase, w] += Int32(1)
                     fate = finite ? steps > itinerary.maxsteps ? ENDLESS : WELL : BLOWN
                     if fate == WELL
-                        phase == 2 && box.walled && (folds = _record!(log, folds, itinerary.roof, box, y, w))
+                        phase == 3 && box.walled && (folds = _record!(log, folds, itinerary.roof, box, y, w))
                         x, time = restore(box, y), time + h
                         if itinerary.adaptive
                             wanted = ratio < EASY && level > 0 ? level - Int32(1) : level

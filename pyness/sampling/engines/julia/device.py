@@ -36,7 +36,7 @@ class DeviceEngine(JuliaEngine):
 
     Kernels compute in the dtype of the states, on the plan's device: on ``"cuda"``, in this process, into torch's
     memory; on ``"cpu"`` they run in KernelAbstractions' threads, which is a way to try them and not to be fast. A block
-    is one launch: Ctrl-C and the progress bar wait for it.
+    is one call: Ctrl-C and the progress bar wait for it.
 
     Raises:
         JuliaError: no Julia, a package the device needs is missing, or the device does not work there.

@@ -24,7 +24,7 @@ def segments(job: Job) -> list[tuple[int, float, bool]]:
     """``(steps, step, recorded)`` of the burn-in and of each snapshot; every segment ends exactly on its time."""
     plan = job.plan
     burn_in = [(plan.burn_in, plan.dt)]
-    if plan.burn_in_dt is not None:
+    if plan.burn_in_dt not in (None, plan.dt):
         burn_in = [((1 - plan.FINE) * plan.burn_in, plan.burn_in_dt), (plan.FINE * plan.burn_in, plan.dt)]
     out = [(*_divide(duration, dt), False) for duration, dt in burn_in if duration > 0]
     return out + [(*_divide(plan.spacing, plan.dt), True)] * plan.snapshots

@@ -327,6 +327,18 @@ def test_float32_states_are_rounded_double_ones():
 
 
 @pytest.mark.julia
+@pytest.mark.parametrize(("solver", "engine"), [("EM", "julia"), ("SOSRA:adaptive=false", "julia-gpu")])
+def test_all_engines_make_the_same_steps(solver, engine):
+    """With a coarser step for all but the end of the burn-in too."""
+    system = pyness.System("open", 2, lambda x: -x, 0.5, pyness.Box([-3, -3], [3, 3], "open"))
+    plan = {"walkers": 10, "burn_in": 5.0, "burn_in_dt": 0.2, "snapshots": 3, "spacing": 1.0, "dt": 0.03}
+    counts = [pyness.sample(system, solver, name, **plan).stats for name in ("torch", engine)]
+    for key in ("steps_accepted", "drift_evaluations"):
+        assert counts[0][key] == counts[1][key]
+    assert counts[0]["step"] == pytest.approx(counts[1]["step"])
+
+
+@pytest.mark.julia
 @pytest.mark.parametrize("solver", ["EM:dt=1e-7", "SOSRA:atol=1e-12"])
 @pytest.mark.parametrize("limit", [{"max_seconds": 0.2}, {"max_evaluations": 10_000}])
 def test_a_walker_that_takes_for_ever_is_left_in_the_middle(solver, limit):

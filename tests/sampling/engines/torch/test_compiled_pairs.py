@@ -96,9 +96,10 @@ def _stride(system: ParticleSystem, kernel) -> compiled_pairs.PairStride:
     return compiled_pairs.PairStride(kernel, 1, followed, x, method, domain, torch.Generator().manual_seed(0))
 
 
-def test_a_force_that_asks_for_the_number_of_pairs_is_left_to_eager_steps(monkeypatch, caplog):
+@pytest.mark.parametrize("share", [lambda r: 1.0 / (1 + len(r)), lambda r: torch.tensor(1.0 / (1 + len(r)))])
+def test_a_force_that_asks_for_the_number_of_pairs_is_left_to_eager_steps(monkeypatch, caplog, share):
     def force(r: torch.Tensor) -> torch.Tensor:
-        return 1.0 / (1 + len(r)) * (2.0 - r).clamp_min(0.0)
+        return share(r) * (2.0 - r).clamp_min(0.0)
 
     system = ParticleSystem(
         "counting", 12, 2, OrnsteinUhlenbeckActivity(0.5, 0.5), 0.1, pair_force=force, cutoff=2.0,
