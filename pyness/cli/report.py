@@ -66,9 +66,12 @@ def show_report(report: Mapping[str, Any], out: Path) -> None:
         if "basin_offset" in error:
             rows.append(["  between basins", number(error["basin_offset"]), "offset in D"])
     found = report["stationarity"]
-    verdict = "passed" if found["passed"] else "NOT passed"
-    what = f"largest |z| of E[L g], {found['worst']}; chance explains {found['threshold']:.2f}"
-    rows.append(["stationarity", f"{verdict}, {found['max_z']:.2f}", what])
+    if found.get("judged", True):
+        verdict = "passed" if found["passed"] else "NOT passed"
+        what = f"largest |z| of E[L g], {found['worst']}; chance explains {found['threshold']:.2f}"
+        rows.append(["stationarity", f"{verdict}, {found['max_z']:.2f}", what])
+    else:
+        rows.append(["stationarity", "not judged", "a single walker has no standard errors"])
     if found.get("relaxation"):
         rows.append(["  slow exchange", *_exchange(found["relaxation"])])
     steps = sampling.get("steps_accepted")

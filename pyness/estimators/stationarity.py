@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,8 @@ class Stationarity:
         names: the test functions ``g_k``.
         averages: ``E[L g_k]``, zero in the steady state.
         threshold: the largest ``|z|`` that chance explains: two-sided at 1e-3 for the whole family (Bonferroni).
-        relaxation: the slowest mode seen between snapshots and what the run says of it; None with one snapshot.
+        relaxation: the slowest mode seen between snapshots and what the run says of it; None with one snapshot or
+            one walker.
     """
 
     names: tuple[str, ...]
@@ -52,14 +54,21 @@ class Stationarity:
         return max(zip(self.names, self.averages, strict=True), key=lambda pair: abs(pair[1].z))[0]
 
     @property
+    def judged(self) -> bool:
+        """Whether there are standard errors to judge by: a single walker has none."""
+        return not self.averages or any(math.isfinite(average.stderr) for average in self.averages)
+
+    @property
     def passed(self) -> bool:
-        return self.max_z <= self.threshold
+        return self.judged and self.max_z <= self.threshold
 
     @property
     def warnings(self) -> list[str]:
         """One line for each thing that speaks against a steady state."""
         found = []
-        if not self.passed:
+        if not self.judged:
+            found.append("stationarity is not judged: of a single walker there is no standard error; sample several")
+        elif not self.passed:
             found.append(
                 f"not stationary: E[L g] of {self.worst} is {self.max_z:.1f} standard errors from 0 (chance explains "
                 f"{self.threshold:.1f}); burn in longer, or take a smaller step"
@@ -70,6 +79,7 @@ class Stationarity:
 
     def to_dict(self) -> dict[str, Any]:
         return {
+            "judged": self.judged,
             "passed": self.passed,
             "max_z": self.max_z,
             "threshold": self.threshold,
@@ -79,6 +89,8 @@ class Stationarity:
         }
 
     def __str__(self) -> str:
+        if not self.judged:
+            return "stationarity not judged: a single walker"
         verdict = "stationary" if self.passed else "NOT stationary"
         slow = "" if self.relaxation is None else f"; {self.relaxation}"
         return (
@@ -121,5 +133,5 @@ def stationarity(system: System, samples: Samples) -> Stationarity:
     averages = tuple(Estimate.over_walkers(column) for column in per_walker.unbind(1))
     # of few walkers the standard error is itself uncertain
     threshold = float(student.isf(FAMILY_LEVEL / (2 * max(1, len(names))), max(1, samples.walkers - 1)))
-    slow = relaxation(samples, observables) if samples.snapshots > 1 else None
+    slow = relaxation(samples, observables) if samples.snapshots > 1 and samples.walkers > 1 else None
     return Stationarity(tuple(names), averages, threshold, slow)

@@ -47,6 +47,18 @@ def test_samples_two_percent_too_wide(name):
     assert str(found).startswith("NOT stationary")
 
 
+def test_a_single_walker_is_not_judged():
+    case = CASES["ornstein-uhlenbeck"]()
+    states = case.draw(300, 15).reshape(1, 300, -1)
+    found = pyness.stationarity(case.system, pyness.Samples.from_states(case.system, states))
+    assert not found.judged
+    assert not found.passed
+    assert found.relaxation is None
+    assert [line.split(":")[0] for line in found.warnings] == ["stationarity is not judged"]
+    assert str(found) == "stationarity not judged: a single walker"
+    assert not found.to_dict()["judged"]
+
+
 def test_wrong_noise_is_seen():
     system = pyness.systems.get("ornstein-uhlenbeck", D=0.5)
     other = pyness.systems.get("ornstein-uhlenbeck", D=0.55)
