@@ -6,6 +6,7 @@ include("device/tree.jl")
 include("device/method.jl")
 include("device/journey.jl")
 include("device/swarm.jl")
+include("device/lists.jl")
 
 """
     backend(name)

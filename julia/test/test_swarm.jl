@@ -1,6 +1,6 @@
 # Particles on a device: the kernels' lists and drifts beside the loops of the other engine, steps, failures.
 
-using PyNESS: Swarm, VectorDrift, Box, settled
+using PyNESS: Particles, Swarm, particle_drift!, restart!
 using StaticArrays
 
 const KERNELS = Base.get_extension(PyNESS, :PyNESSKernelAbstractionsExt)
