@@ -14,8 +14,10 @@ from pyness.sampling.engines.julia.engine import JuliaEngine
 from pyness.sampling.engines.julia.model import Model
 from pyness.sampling.engines.julia.runtime import start
 from pyness.sampling.engines.julia.session import Code, Session, literal
+from pyness.sampling.engines.julia.translator import LARGEST_STATIC
 from pyness.sampling.limit import Limit
 from pyness.sampling.stats import Failure
+from pyness.systems import ParticleSystem
 
 __all__ = ["DeviceEngine"]
 
@@ -41,12 +43,19 @@ class DeviceEngine(JuliaEngine):
     Raises:
         JuliaError: no Julia, a package the device needs is missing, or the device does not work there.
         TranslationError: as ``JuliaEngine``.
-        SolverError: a device that Julia has no kernels for, or reflecting walls with a solver that knows none.
+        SolverError: a device that Julia has no kernels for, more coordinates than they take, or reflecting walls with a
+            solver that knows none.
     """
 
     name = "julia-gpu"
 
     def __init__(self, job: Job) -> None:
+        if job.system.dim > LARGEST_STATIC and not isinstance(job.system, ParticleSystem):
+            raise SolverError(
+                f"the {job.system.dim} coordinates of {job.system.name!r} on engine 'julia-gpu', whose kernels take "
+                f"{LARGEST_STATIC}",
+                "take engine='torch', or engine='julia' with device='cpu'",
+            )
         super().__init__(job)
         name = job.solver.name
         self._function = _PARTICLES if self._model.particles else _FUNCTIONS.get(name, _LOCKSTEP)

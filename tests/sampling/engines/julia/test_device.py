@@ -27,6 +27,13 @@ class TestRefusals:
         with pytest.raises(SolverError, match="engine 'torch' has no solver 'GPUEM'"):
             pyness.sample(linear(), "GPUEM:dt=0.1", walkers=10, **{**PLAN, "engine": "torch"})
 
+    def test_more_coordinates_than_a_kernel_takes(self):
+        system = pyness.System("long", 21, lambda x: -x, 0.5, pyness.Box([-3] * 21, [3] * 21, "open"))
+        with pytest.raises(
+            SolverError, match="the 21 coordinates of 'long' on engine 'julia-gpu', whose kernels take 20"
+        ):
+            pyness.sample(system, "SOSRA", walkers=10, **PLAN)
+
 
 @pytest.mark.julia
 @pytest.mark.parametrize(
