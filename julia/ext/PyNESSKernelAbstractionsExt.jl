@@ -3,7 +3,8 @@ module PyNESSKernelAbstractionsExt
 
 using KernelAbstractions: KernelAbstractions, @Const, @index, @kernel, CPU, allocate, synchronize
 using PyNESS: PyNESS, Box, DEEPEST, FATES, Folds, Grid, Inside, Itinerary, LARGEST_STATIC, MODELS, Particles, STAGES
-using PyNESS: StochasticDiffEq, Stream, Swarm, Tally, WELL, constant_noise, count_length!, deadline, divided, journey!, legs, logbook, portable
+using PyNESS: StochasticDiffEq, Stream, Swarm, Tally, WELL, constant_noise, count_length!, deadline, journey!, legs
+using PyNESS: logbook, portable
 using StaticArrays: SVector
 
 PyNESS.backend(::Val{:cpu}) = CPU()
@@ -31,9 +32,11 @@ function PyNESS.sample_kernel!(
     box = Box(SVector{D, T}(low), SVector{D, T}(high), kinds)
     noise = constant_noise(model, noise_parameters, box.low, rotation)
     coarse, fine = adaptive || level !== nothing ? (dtmax, dtmax) : (burn_in_dt, dt)
-    burns = [leg[2:3] for leg in legs(burn_in, coarse, 1, spacing, fine) if leg[1] == 0]
-    steps = ((length(burns) < k ? (0, 0.0) : burns[k] for k in 1:2)..., divided(spacing, fine))
-    counts, lengths = map(step -> step[1], steps), map(step -> step[2], steps)
+    parts = legs(burn_in, coarse, 1, spacing, fine)
+    while length(parts) < 3 # a burn-in has two parts, one or none
+        pushfirst!(parts, (0, 0, 0.0))
+    end
+    counts, lengths = Tuple(steps for (_, steps, _) in parts), Tuple(step for (_, _, step) in parts)
     h = lengths[3]
     first_level = level === nothing ? adaptive ? clamp(ceil(Int, log2(h / dt)), 0, DEEPEST) : 0 : level
     plan(roof) = Itinerary{D, T, typeof(noise)}(

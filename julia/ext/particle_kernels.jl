@@ -70,8 +70,8 @@ function Crowd(device, swarm::Swarm{D, Angles, T}, species, walkers, dim) where 
     labels, home, keys = copyto!(blank(Int32, Int(swarm.n)), species), blank(T, D, n), blank(Int64, n)
     drifts = ntuple(_ -> blank(T, dim, walkers), STAGES)
     return Crowd{T, typeof(swarm), typeof(device), typeof(home), typeof(labels), typeof(keys), typeof(drifts)}(
-        device, swarm, labels, home, keys, blank(Int32, n), blank(Int32, 1), drifts, _table(device, n, min(ROOM, swarm.n - 1)),
-        blank(Int32, 1), blank(Int32, 1), false, 0
+        device, swarm, labels, home, keys, blank(Int32, n), blank(Int32, 1), drifts,
+        _table(device, n, min(ROOM, swarm.n - 1)), blank(Int32, 1), blank(Int32, 1), false, 0
     )
 end
 

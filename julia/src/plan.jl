@@ -4,9 +4,9 @@
 What all walkers of a call share: times, steps, tolerances.
 
 `dt` is the step of a fixed-step method and the first step tried of an adaptive one; `burn_in_dt` a coarser one for all
-but the end of the burn-in (see [`legs`](@ref)). `tolerance` is the absolute error allowed in a step for each coordinate (of Newton's iteration at a fixed step);
-`delta` weighs the drift in the error estimates of the SRK methods. A call stops at the `deadline` (of `time_ns`), and a
-task that has evaluated the drift more than `most` times.
+but the end of the burn-in (see [`legs`](@ref)). `tolerance` is the absolute error allowed in a step for each coordinate
+(of Newton's iteration at a fixed step); `delta` weighs the drift in the error estimates of the SRK methods. A call stops
+at the `deadline` (of `time_ns`), and a task that has evaluated the drift more than `most` times.
 """
 struct Plan{V}
     burn_in::Float64

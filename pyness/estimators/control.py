@@ -22,9 +22,7 @@ def controlled(target: torch.Tensor, controls: torch.Tensor) -> Estimate:
     """
     n = target.shape[0]
     y, z = target.double(), controls.double()
-    if n < PER_CONTROL:
-        return Estimate.over_walkers(y)
-    spread = z.std(0)
+    spread = z.std(0, correction=0)
     z = z[:, (spread > 0) & torch.isfinite(spread)]
     room = min(z.shape[1], n // PER_CONTROL)
     if room == 0:

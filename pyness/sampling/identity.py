@@ -23,13 +23,14 @@ def digest(states: torch.Tensor) -> str:
     return "sha256:" + hashlib.sha256(states.contiguous().numpy().tobytes()).hexdigest()
 
 
-def entropy(seed: int, start: torch.Tensor | str) -> int | list[int]:
-    """What the seeds of the blocks are made from.
+def entropy(seed: int, start: str) -> int | list[int]:
+    """What the seeds of the blocks are made from: the run's, and the ``digest`` of start states that were given.
 
     States that were given may be the end of a run of the same seed: followed by the noise they have come from, they
     would drift away from the steady state.
     """
-    return seed if isinstance(start, str) else [seed, int(digest(start).removeprefix("sha256:"), 16)]
+    number = start.partition(":")[2]
+    return [seed, int(number, 16)] if number else seed
 
 
 def equations(system: System) -> str:

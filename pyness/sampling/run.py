@@ -149,7 +149,8 @@ class _Run:
         self.rounds = rounds(system, plan, self.rows)
         self.total = self.blocks * len(self.rounds)
         self.start, self.before = given_start(system, plan, start), time_before(system, start)
-        self.entropy = entropy(plan.seed, self.start)
+        self.told_start = self.start if isinstance(self.start, str) else digest(self.start)
+        self.entropy = entropy(plan.seed, self.told_start)
 
     def execute(self, path: str | Path | None, resume: bool, overwrite: bool, progress: bool) -> Samples:
         if path is None and (resume or overwrite):
@@ -191,7 +192,7 @@ class _Run:
             "options": dict(self.solver.options),
             "engine": {"name": engine.name, **engine.describe()},
             "plan": plan.to_dict(),
-            "start": self.start if isinstance(self.start, str) else digest(self.start),
+            "start": self.told_start,
             "before": self.before,
             "versions": {"pyness": pyness.__version__, "torch": torch.__version__, "python": platform.python_version()},
             "block": {

@@ -83,8 +83,8 @@ class Prepared:
 def suits(system: ParticleSystem) -> bool:
     """Whether the network is meant for the system: driven contacts, and nothing else that makes a score narrow."""
     return (
-        system.noise == 0 and system.activity.name == "ou" and system.activity.speed > 0 and system.n_particles > 1
-        and system.pair_force is not None and system.cutoff is not None and not system.trap and system.external is None
+        system.noise == 0 and system.activity.name == "ou" and system.activity.speed > 0 and system.interacts
+        and system.cutoff is not None and not system.trap and system.external is None
     )  # fmt: skip
 
 

@@ -224,7 +224,7 @@ def _transition(rate: float, h: float) -> tuple[float, float]:
 
 
 def _pairs(system: ParticleSystem | Followed, x: torch.Tensor) -> Pairs:
-    if system.pair_force is None or system.n_particles == 1:
+    if not system.interacts:
         none = torch.zeros(0, dtype=torch.long, device=x.device)
         return Pairs(none, none)
     return system.pairs(x)

@@ -69,7 +69,7 @@ def translate_particles(system: ParticleSystem) -> ParticleTranslation:
 
 def _pair_forces(system: ParticleSystem, graph: Graph) -> dict[str, np.ndarray]:
     """Names and nodes of ``f(r)``, for each ordered pair of labels."""
-    if system.pair_force is None or system.n_particles < 2:
+    if not system.interacts:
         return {}
     reach = system.cutoff or 1.0
     points = torch.tensor([[0.45 * reach], [0.85 * reach]], dtype=torch.float64)
